@@ -1,0 +1,10 @@
+//! THE RECORD: everything that speaks to PostgreSQL, and the only place with SQL.
+
+pub mod gateway;
+pub mod request;
+
+pub use gateway::{Leadership, Ledger};
+pub use request::{
+    Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,
+    Resource, Write, Written,
+};

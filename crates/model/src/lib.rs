@@ -1,0 +1,22 @@
+//! Nouns and pure rules: no IO, no async, no clock, no randomness.
+//!
+//! Everything governed is a versioned resource `(tenant, kind, id) -> version, document`. This crate
+//! says what a resource, a position, a class, an access right and an error are; the other crates move them.
+
+pub mod access;
+pub mod class;
+pub mod error;
+pub mod hlc;
+pub mod kind;
+pub mod position;
+pub mod prepared;
+pub mod resource;
+
+pub use access::{Access, Action, Role};
+pub use class::Class;
+pub use error::{Error, ErrorKind, Result};
+pub use hlc::Hlc;
+pub use kind::Kind;
+pub use position::{Incarnation, Position, Shard};
+pub use prepared::{Columns, Prepared};
+pub use resource::{ResourceKey, Subject, Tenant, Version};
