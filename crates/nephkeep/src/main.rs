@@ -1,1 +1,64 @@
-fn main() {}
+//! The nephkeep binary: command line, settings, wiring.
+//!
+//! One file per verb under `cli`; what runs a server is put together in `wiring`, and only there.
+
+mod cli;
+mod client;
+mod credential;
+mod exit;
+mod layout;
+mod output;
+mod pages;
+mod pretty;
+mod running;
+mod settings;
+
+use clap::Parser;
+use exit::{Exit, Failure};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; anything else is a mistake in the command line.
+            let _unread = error.print();
+            return code(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
+        }
+    };
+    // Two libraries bring a provider each; rustls wants to be told which one counts. Fails only when told twice.
+    let _told_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    trace();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("error: the runtime cannot start: {error}"));
+            return code(Exit::Environment);
+        }
+    };
+    match runtime.block_on(cli::run(cli)) {
+        Ok(()) => code(Exit::Ok),
+        Err(Failure::Reported(exit)) => code(exit),
+        Err(Failure::Error { exit, error }) => {
+            output::failure(&error);
+            code(exit)
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+/// To stderr; `NEPHKEEP_LOG` chooses what (`info`, `ledger=debug,warn`), `NEPHKEEP_LOG_FORMAT=json` how.
+fn trace() {
+    let filter = EnvFilter::try_from_env("NEPHKEEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(output::on_terminal());
+    if std::env::var("NEPHKEEP_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        lines.json().init();
+    } else {
+        lines.init();
+    }
+}

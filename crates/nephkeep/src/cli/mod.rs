@@ -1,0 +1,108 @@
+//! The verbs: one file each. `Global` is what all of them share.
+
+mod completions;
+mod explain;
+mod man;
+
+use crate::{
+    client::{Client, Target},
+    exit::Outcome,
+    layout::Layout,
+    output::Format,
+};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  nephkeep up                              start everything in the default directory
+  nephkeep intent import intents.jsonl     store what a file holds
+  nephkeep intent list -o json             read it back
+  nephkeep explain port-taken              what an error code means and what to do
+
+Exit codes: 0 ok, 1 check failed, 2 usage, 3 refused for safety, 4 environment.
+Data goes to stdout, everything else to stderr.";
+
+/// Keeps the data of a telecom intent platform provably recoverable and governed.
+#[derive(Debug, Parser)]
+#[command(name = "nephkeep", version, after_help = EXAMPLES, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The directory of a local nephkeep [default: ~/.local/share/nephkeep; for root /var/lib/nephkeep]
+    #[arg(long, global = true, env = "NEPHKEEP_DIR", value_name = "DIR", hide_env_values = true)]
+    dir: Option<PathBuf>,
+    /// Talk to this server instead of the one that runs on the directory
+    #[arg(long, global = true, env = "NEPHKEEP_URL", value_name = "URL", hide_env_values = true)]
+    url: Option<String>,
+    /// Who to be [default: DIR/admin-credential]
+    #[arg(long, global = true, env = "NEPHKEEP_CREDENTIAL_FILE", value_name = "FILE", hide_env_values = true)]
+    credential_file: Option<PathBuf>,
+    /// Why the data is used; recorded with every access
+    #[arg(long, global = true, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// How to print data
+    #[arg(long, short, global = true, env = "NEPHKEEP_OUTPUT", value_enum, default_value_t, hide_env_values = true)]
+    pub output: Format,
+}
+
+impl Global {
+    pub fn layout(&self) -> Outcome<Layout> {
+        Layout::find(self.dir.as_deref())
+    }
+
+    pub fn client(&self) -> Outcome<Client> {
+        Client::find(&Target {
+            directory: self.dir.clone(),
+            url: self.url.clone(),
+            credential_file: self.credential_file.clone(),
+            purpose: self.purpose.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Explain(explain::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+pub async fn run(cli: Cli) -> Outcome {
+    let global = cli.global;
+    match cli.verb {
+        Verb::Explain(arguments) => explain::run(&global, &arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_teaches_with_examples() {
+        let mut pending: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(verb) = pending.pop() {
+            let verbs: Vec<_> = verb.get_subcommands().cloned().collect();
+            let examples = verb.get_after_help().is_some_and(|help| help.to_string().contains("nephkeep "));
+            assert!(examples || !verbs.is_empty() || verb.is_hide_set(), "{} shows no example", verb.get_name());
+            assert!(verb.get_about().is_some(), "{} says not what it is", verb.get_name());
+            pending.extend(verbs);
+        }
+    }
+}

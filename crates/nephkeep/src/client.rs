@@ -1,0 +1,257 @@
+//! The command line's own HTTP client. Finds the server and the credential of a directory by itself.
+
+use crate::{credential, exit::Outcome, layout::Layout, pages, running};
+use futures_util::StreamExt;
+use model::{Error, ErrorKind, Result};
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+
+/// Where and as whom; the options every verb that talks to a server has.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    pub directory: Option<PathBuf>,
+    pub url: Option<String>,
+    pub credential_file: Option<PathBuf>,
+    pub purpose: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+    purpose: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Call {
+    method: Method,
+    path: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(&'static str, String)>,
+    body: Option<bytes::Bytes>,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+const REDIRECTS_MAX: usize = 4;
+
+impl Call {
+    #[must_use]
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), query: Vec::new(), headers: Vec::new(), body: None }
+    }
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+    #[must_use]
+    pub fn query(mut self, name: &str, value: impl ToString) -> Self {
+        self.query.push((name.to_owned(), value.to_string()));
+        self
+    }
+    #[must_use]
+    pub fn maybe(self, name: &str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+    #[must_use]
+    pub fn json(self, value: &Value) -> Self {
+        self.body("application/json", value.to_string().into_bytes())
+    }
+    #[must_use]
+    pub fn body(mut self, media_type: &str, bytes: impl Into<bytes::Bytes>) -> Self {
+        self.body = Some(bytes.into());
+        self.header("content-type", media_type)
+    }
+}
+
+impl Answer {
+    pub fn value(&self) -> Result<Value> {
+        serde_json::from_str(&self.text)
+            .map_err(|error| Error::corrupt("answer-malformed", "the server's answer is not JSON").caused_by(error))
+    }
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl Client {
+    /// An explicit URL, else the server that runs on the directory.
+    pub fn find(target: &Target) -> Outcome<Self> {
+        let layout = Layout::find(target.directory.as_deref())?;
+        let url = match &target.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => running::find(&layout).ok_or_else(|| not_running(&layout))?.url,
+        };
+        let file = target.credential_file.clone().unwrap_or_else(|| layout.credential());
+        let token = credential::read(&file)?.token;
+        Ok(Self::new(url, Some(token), target.purpose.clone())?)
+    }
+
+    pub fn new(base: String, token: Option<String>, purpose: Option<String>) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .pool_max_idle_per_host(256)
+            .user_agent(concat!("nephkeep/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .build()
+            .map_err(|error| Error::bug("the HTTP client cannot be made").caused_by(error))?;
+        Ok(Self { http, base, token, purpose })
+    }
+
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends, follows a follower's 307 to the leader, and turns a problem body into an error.
+    pub async fn send(&self, call: Call) -> Result<Answer> {
+        let response = self.open(call, Some(Duration::from_secs(90))).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.map_err(|error| unreachable_server(&self.base, error))?;
+        if status.is_success() { Ok(Answer { status, headers, text }) } else { Err(problem(status, &text)) }
+    }
+
+    /// Server-sent events: `each` gets the data of one event, and says whether to go on.
+    pub async fn events(&self, call: Call, mut each: impl FnMut(&str) -> bool) -> Result<()> {
+        let response = self.open(call.header("accept", "text/event-stream"), None).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.text().await.unwrap_or_default();
+            return Err(problem(status, &text));
+        }
+        let mut stream = response.bytes_stream();
+        let mut pending = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            pending.extend_from_slice(&chunk.map_err(|error| unreachable_server(&self.base, error))?);
+            while let Some(at) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=at).collect();
+                let line = String::from_utf8_lossy(&line);
+                if let Some(data) = line.strip_prefix("data:")
+                    && !each(data.trim())
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, call: Call, limit: Option<Duration>) -> Result<reqwest::Response> {
+        let mut url = self.address(&call)?;
+        for _ in 0..REDIRECTS_MAX {
+            let response = self.request(&call, &url, limit).send().await;
+            let response = response.map_err(|error| unreachable_server(&self.base, error))?;
+            if response.status() != StatusCode::TEMPORARY_REDIRECT {
+                return Ok(response);
+            }
+            url = leader(&response, &url)?;
+        }
+        Err(Error::retry("leader-unsettled", "the servers keep sending writers to one another; try again shortly"))
+    }
+
+    fn address(&self, call: &Call) -> Result<String> {
+        let mut url = reqwest::Url::parse(&format!("{}{}", self.base, call.path)).map_err(|error| {
+            let what = "the server's URL must read like http://127.0.0.1:7210";
+            Error::invalid("url-malformed", what).with("url", &self.base).caused_by(error)
+        })?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        Ok(url.into())
+    }
+
+    fn request(&self, call: &Call, url: &str, limit: Option<Duration>) -> reqwest::RequestBuilder {
+        let mut request = self.http.request(call.method.clone(), url);
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(purpose) = &self.purpose {
+            request = request.header("purpose", purpose);
+        }
+        match &call.body {
+            Some(body) => request.body(body.clone()),
+            None => request,
+        }
+    }
+}
+
+/// The address in a 307. Relative ones stay with the server that gave them.
+fn leader(response: &reqwest::Response, asked: &str) -> Result<String> {
+    let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+    let base = reqwest::Url::parse(asked).ok();
+    let target = base.and_then(|base| base.join(location?).ok());
+    target.map(String::from).ok_or_else(|| {
+        Error::retry("leader-unsettled", "this server does not lead and knows no leader; try again shortly")
+    })
+}
+
+fn not_running(layout: &Layout) -> Error {
+    let what = "no nephkeep runs on this directory; start it with `nephkeep up`, or name another with --dir or --url";
+    Error::retry("server-not-running", what).with("directory", layout.root().display())
+}
+
+fn unreachable_server(base: &str, error: reqwest::Error) -> Error {
+    let what = "the server does not answer; `nephkeep status` and its log tell more";
+    Error::retry("server-unreachable", what).with("url", base).caused_by(error.without_url())
+}
+
+/// A TMF630 error body, as the error it was on the server.
+fn problem(status: StatusCode, text: &str) -> Error {
+    let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("");
+    let kind = match status.as_u16() {
+        401 | 403 => ErrorKind::Refused,
+        404 | 410 => ErrorKind::NotFound,
+        409 | 412 => ErrorKind::Conflict,
+        429 | 502..=504 => ErrorKind::Retry,
+        400..=499 => ErrorKind::Invalid,
+        _ => ErrorKind::Bug,
+    };
+    let reason = [word("reason"), word("message")].into_iter().filter(|part| !part.is_empty());
+    let reason: Vec<_> = reason.map(crate::output::printable).collect();
+    let message = if reason.is_empty() { format!("the server answered {status}") } else { reason.join(": ") };
+    match pages::find(word("code")) {
+        Some((code, _)) => Error::new(kind, code, message).with("status", status.as_u16()),
+        None => Error::new(kind, "server-refused", message)
+            .with("status", status.as_u16())
+            .with("code", crate::output::printable(word("code"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_becomes_the_error_it_was() {
+        let body = r#"{"code":"port-taken","reason":"it is taken","message":"by \u001b[31mother"}"#;
+        let error = problem(StatusCode::CONFLICT, body);
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "port-taken"));
+        assert!(!error.to_string().contains('\u{1b}'));
+        let error = problem(StatusCode::INTERNAL_SERVER_ERROR, "<html>");
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Bug, "server-refused"));
+    }
+}

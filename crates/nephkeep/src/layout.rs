@@ -1,0 +1,155 @@
+//! Where things lie in a nephkeep directory. The record and the keystore decide nothing about names; this does.
+
+use crate::exit::Outcome;
+use model::Error;
+use std::{
+    env, fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The documented port of a local nephkeep.
+pub const PORT: u16 = 7210;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The directory given, else `~/.local/share/nephkeep`; for root, whose home PostgreSQL's own account may not
+    /// enter, `/var/lib/nephkeep`.
+    pub fn find(given: Option<&Path>) -> Outcome<Self> {
+        let root = match given {
+            Some(path) => path.to_path_buf(),
+            None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/nephkeep"),
+            None => home()?.join("nephkeep"),
+        };
+        let root = std::path::absolute(&root).map_err(|error| {
+            Error::invalid("directory-unusable", "the directory has no absolute path").caused_by(error)
+        })?;
+        Ok(Self { root })
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("nephkeep.toml")
+    }
+    /// Who the command line is, towards the server of this directory.
+    #[must_use]
+    pub fn credential(&self) -> PathBuf {
+        self.root.join("admin-credential")
+    }
+    #[must_use]
+    pub fn recovery_kit(&self) -> PathBuf {
+        self.root.join("recovery-kit.txt")
+    }
+    /// Held with flock for as long as a server runs on this directory.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("run/lock")
+    }
+    /// Which process that is and where it listens.
+    #[must_use]
+    pub fn running(&self) -> PathBuf {
+        self.root.join("run/server.json")
+    }
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log/server.log")
+    }
+    #[must_use]
+    pub fn is_initialised(&self) -> bool {
+        self.settings().exists()
+    }
+
+    /// Makes the directory and those for locks and logs. As root the top is passable, because PostgreSQL runs under
+    /// another account and its own directory lies inside; everything in it keeps its own, closed mode.
+    pub fn create(&self) -> Outcome {
+        let open = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+        if !self.root.exists() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(self.root.parent().unwrap_or(&self.root))
+                .map_err(|e| self.unusable(e))?;
+            fs::DirBuilder::new().mode(open).create(&self.root).map_err(|e| self.unusable(e))?;
+        }
+        for name in ["run", "log"] {
+            private_directory(&self.root.join(name)).map_err(|e| self.unusable(e))?;
+        }
+        Ok(())
+    }
+
+    fn unusable(&self, error: io::Error) -> crate::exit::Failure {
+        crate::exit::Failure::environment(io_error(
+            "directory-unusable",
+            "the directory cannot be used",
+            &self.root,
+            error,
+        ))
+    }
+}
+
+/// A full disk is named as such, whatever was being written.
+pub fn io_error(code: &'static str, what: &str, path: &Path, error: io::Error) -> Error {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let (code, what) = if full { ("disk-full", "there is no space left to write") } else { (code, what) };
+    Error::retry(code, what).with("path", path.display()).caused_by(error)
+}
+
+fn home() -> Outcome<PathBuf> {
+    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    data.or(home)
+        .ok_or_else(|| Error::invalid("directory-unknown", "HOME is not set; say which directory with --dir").into())
+}
+
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes a file that only its owner may read, durable before this returns, never half of it.
+pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let draft = directory.join(format!(".{name}.{}", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    io::Write::write_all(&mut file, contents)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Whether others than the owner may read or change a file.
+pub fn is_private(path: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o077 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_private_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert!(is_private(&path).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_given_directory_becomes_absolute() {
+        let layout = Layout::find(Some(Path::new("some/where"))).unwrap();
+        assert!(layout.root().is_absolute());
+        assert!(layout.settings().ends_with("some/where/nephkeep.toml"));
+    }
+}

@@ -1,0 +1,299 @@
+//! Settings: a TOML file with five URLs (DESIGN 2), then `NEPHKEEP_*` variables over it.
+//!
+//! Paths in the file are relative to the file, so a directory may be moved as a whole. Secrets are never settings:
+//! a password has a file of its own.
+
+use crate::{
+    exit::Outcome,
+    layout::{self, Layout},
+};
+use model::Error;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// What `up` writes into an empty directory.
+pub const DEFAULT: &str = r#"# Settings of this nephkeep. Paths are relative to this file; every key has a NEPHKEEP_* variable
+# that goes before it (stores.record: NEPHKEEP_RECORD). `nephkeep doctor` checks them.
+
+[stores]
+# The record: a private PostgreSQL in a directory of its own, or postgres://user@host/database.
+record = "local:record"
+# Backups and archives.
+objects = "file:objects"
+
+[server]
+listen = "127.0.0.1:7210"
+
+[keys]
+# PRODUCTION: at least two directories and two slots that do not fail together: other disks, other machines.
+directories = ["keystore/a", "keystore/b"]
+slots = ["slots/a", "slots/b"]
+host_key = "host.key"
+
+[audit]
+directory = "audit"
+"#;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A private PostgreSQL that nephkeep initialises, starts, watches and stops.
+    Local(PathBuf),
+    /// An existing server. The URL holds no password.
+    Postgres { url: String, password_file: Option<PathBuf> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub record: Record,
+    pub objects: PathBuf,
+    pub listen: SocketAddr,
+    /// Where a follower sends writers; `http://LISTEN` when not said.
+    pub public_url: Option<String>,
+    pub key_directories: Vec<PathBuf>,
+    pub slots: Vec<PathBuf>,
+    pub host_key: PathBuf,
+    pub audit_directory: PathBuf,
+    /// Where `initdb` and `postgres` lie; searched for when not said.
+    pub postgresql_bin: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    stores: Stores,
+    server: Server,
+    keys: Keys,
+    audit: Audit,
+    #[serde(default)]
+    postgresql: Postgresql,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stores {
+    record: String,
+    record_password_file: Option<String>,
+    objects: String,
+    events: Option<String>,
+    vectors: Option<String>,
+    metrics: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    listen: String,
+    public_url: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    directories: Vec<String>,
+    slots: Vec<String>,
+    host_key: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Audit {
+    directory: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Postgresql {
+    bin: Option<String>,
+}
+
+/// Variables that are not settings but belong to us.
+const OTHER_VARIABLES: [&str; 8] = [
+    "NEPHKEEP_DIR",
+    "NEPHKEEP_URL",
+    "NEPHKEEP_CREDENTIAL_FILE",
+    "NEPHKEEP_SETTINGS",
+    "NEPHKEEP_OUTPUT",
+    "NEPHKEEP_LOG",
+    "NEPHKEEP_LOG_FORMAT",
+    "NEPHKEEP_SAMPLES",
+];
+
+impl Settings {
+    /// The settings of a directory, or those of another file for it.
+    pub fn load(layout: &Layout, file: Option<&Path>) -> Outcome<Self> {
+        let path = file.map_or_else(|| layout.settings(), Path::to_path_buf);
+        let text = fs::read_to_string(&path).map_err(|error| {
+            let what = "the settings file cannot be read; `nephkeep up` writes one into an empty directory";
+            crate::exit::Failure::environment(layout::io_error("settings-unreadable", what, &path, error))
+        })?;
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with("NEPHKEEP_")).collect();
+        let base = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        let settings = Self::parse(&text, &base.unwrap_or_default(), variables);
+        Ok(settings.map_err(|error| error.with("file", path.display()))?)
+    }
+
+    fn parse(text: &str, base: &Path, variables: BTreeMap<String, String>) -> model::Result<Self> {
+        let mut draft: Draft = toml::from_str(text).map_err(|error| {
+            Error::invalid("settings-malformed", "the settings file is not as it must be").caused_by(error)
+        })?;
+        draft.overlay(variables)?;
+        draft.settle(base)
+    }
+}
+
+impl Draft {
+    fn overlay(&mut self, variables: BTreeMap<String, String>) -> model::Result<()> {
+        let list = |text: &str| text.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        for (name, value) in variables {
+            match name.as_str() {
+                "NEPHKEEP_RECORD" => self.stores.record = value,
+                "NEPHKEEP_RECORD_PASSWORD_FILE" => self.stores.record_password_file = Some(value),
+                "NEPHKEEP_OBJECTS" => self.stores.objects = value,
+                "NEPHKEEP_EVENTS" => self.stores.events = Some(value),
+                "NEPHKEEP_VECTORS" => self.stores.vectors = Some(value),
+                "NEPHKEEP_METRICS" => self.stores.metrics = Some(value),
+                "NEPHKEEP_LISTEN" => self.server.listen = value,
+                "NEPHKEEP_PUBLIC_URL" => self.server.public_url = Some(value),
+                "NEPHKEEP_KEY_DIRECTORIES" => self.keys.directories = list(&value),
+                "NEPHKEEP_KEY_SLOTS" => self.keys.slots = list(&value),
+                "NEPHKEEP_HOST_KEY" => self.keys.host_key = value,
+                "NEPHKEEP_AUDIT_DIRECTORY" => self.audit.directory = value,
+                "NEPHKEEP_POSTGRESQL_BIN" => self.postgresql.bin = Some(value),
+                other if OTHER_VARIABLES.contains(&other) => {}
+                other => {
+                    let what =
+                        "a NEPHKEEP_ variable is set that means nothing; a misspelled setting must not pass unnoticed";
+                    return Err(Error::invalid("settings-variable-unknown", what).with("variable", other));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(self, base: &Path) -> model::Result<Settings> {
+        only("stores.events", self.stores.events.as_deref(), "record:")?;
+        let waiting = [("stores.vectors", &self.stores.vectors), ("stores.metrics", &self.stores.metrics)];
+        if let Some((name, _)) = waiting.iter().find(|(_, url)| url.is_some()) {
+            let what = "this version has no such store yet; remove the line";
+            return Err(Error::invalid("settings-store-unsupported", what).with("setting", name));
+        }
+        let listen = self.server.listen.parse().map_err(|_| {
+            Error::invalid("settings-malformed", "server.listen must read like 127.0.0.1:7210")
+                .with("value", &self.server.listen)
+        })?;
+        let at = |path: &str| base.join(path);
+        Ok(Settings {
+            record: record(&self.stores.record, self.stores.record_password_file.as_deref(), base)?,
+            objects: directory("stores.objects", &self.stores.objects, "file", base)?,
+            listen,
+            public_url: self.server.public_url,
+            key_directories: at_least_two("keys.directories", &self.keys.directories, base)?,
+            slots: at_least_two("keys.slots", &self.keys.slots, base)?,
+            host_key: at(&self.keys.host_key),
+            audit_directory: at(&self.audit.directory),
+            postgresql_bin: self.postgresql.bin.as_deref().map(at),
+        })
+    }
+}
+
+fn only(setting: &'static str, value: Option<&str>, allowed: &str) -> model::Result<()> {
+    match value {
+        Some(url) if url != allowed => {
+            let what = format!("this version knows only {allowed:?} here");
+            Err(Error::invalid("settings-store-unsupported", what).with("setting", setting))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn record(url: &str, password_file: Option<&str>, base: &Path) -> model::Result<Record> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Ok(Record::Local(directory("stores.record", url, "local", base)?));
+    }
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
+    let in_authority = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    if in_authority || url.to_ascii_lowercase().contains("password=") {
+        let what =
+            "stores.record holds a password; put it into a file of mode 0600 and name that in record_password_file";
+        return Err(Error::invalid("secret-in-settings", what));
+    }
+    Ok(Record::Postgres { url: url.to_owned(), password_file: password_file.map(|path| base.join(path)) })
+}
+
+/// `scheme:path`, `scheme:///path`; a relative path is relative to the settings file.
+fn directory(setting: &'static str, url: &str, scheme: &str, base: &Path) -> model::Result<PathBuf> {
+    let path = url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':'));
+    let path = path.map(|path| path.strip_prefix("//").unwrap_or(path)).filter(|path| !path.is_empty());
+    let path = path.ok_or_else(|| {
+        let what = format!("must read like {scheme}:///some/directory");
+        Error::invalid("settings-store-unsupported", what).with("setting", setting)
+    })?;
+    Ok(base.join(path))
+}
+
+/// One keystore directory is one accident away from losing everybody's data.
+fn at_least_two(setting: &'static str, paths: &[String], base: &Path) -> model::Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| base.join(path)).collect();
+    let distinct: std::collections::BTreeSet<_> = paths.iter().collect();
+    if distinct.len() < 2 || distinct.len() < paths.len() {
+        return Err(
+            Error::invalid("settings-keys-single", "name at least two different directories").with("setting", setting)
+        );
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> model::Result<Settings> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::parse(text, Path::new("/base"), variables)
+    }
+
+    #[test]
+    fn the_default_file_is_valid_and_relative_to_itself() {
+        let settings = parse(DEFAULT, &[]).unwrap();
+        assert_eq!(settings.record, Record::Local("/base/record".into()));
+        assert_eq!(settings.objects, Path::new("/base/objects"));
+        assert_eq!(settings.listen.port(), layout::PORT);
+        assert!(settings.listen.ip().is_loopback());
+        assert_eq!(settings.slots.len(), 2);
+    }
+
+    #[test]
+    fn a_variable_goes_before_the_file_and_a_misspelled_one_is_refused() {
+        let settings =
+            parse(DEFAULT, &[("NEPHKEEP_RECORD", "local:///other"), ("NEPHKEEP_KEY_SLOTS", "/x:/y:/z")]).unwrap();
+        assert_eq!(settings.record, Record::Local("/other".into()));
+        assert_eq!(settings.slots.len(), 3);
+        assert_eq!(parse(DEFAULT, &[("NEPHKEEP_LISTNE", "x")]).unwrap_err().code(), "settings-variable-unknown");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let cases = [
+            ("local:record", "sqlite:record", "settings-store-unsupported"),
+            ("local:record", "postgres://u:secret@h/d", "secret-in-settings"),
+            ("local:record", "postgres://u@h/d?password=x", "secret-in-settings"),
+            ("file:objects", "s3://bucket", "settings-store-unsupported"),
+            ("keystore/b", "keystore/a", "settings-keys-single"),
+            ("127.0.0.1:7210", "7210", "settings-malformed"),
+            ("[audit]", "[audti]", "settings-malformed"),
+        ];
+        for (from, to, code) in cases {
+            let error = parse(&DEFAULT.replace(from, to), &[]).unwrap_err();
+            assert_eq!(error.code(), code, "{to}");
+            assert!(!error.to_string().contains("secret@"), "{error}");
+        }
+        let postgres = parse(&DEFAULT.replace("local:record", "postgres://u@h/d"), &[]).unwrap();
+        assert!(matches!(postgres.record, Record::Postgres { .. }));
+    }
+}
