@@ -4,9 +4,11 @@
 //! says what a resource, a position, a class, an access right and an error are; the other crates move them.
 
 pub mod access;
+pub mod canonical;
 pub mod class;
 pub mod error;
 pub mod hlc;
+pub mod json;
 pub mod kind;
 pub mod position;
 pub mod prepared;
@@ -16,6 +18,7 @@ pub use access::{Access, Action, Role};
 pub use class::Class;
 pub use error::{Error, ErrorKind, Result};
 pub use hlc::Hlc;
+pub use json::Json;
 pub use kind::Kind;
 pub use position::{Incarnation, Position, Shard};
 pub use prepared::{Columns, Prepared};
