@@ -2,6 +2,7 @@
 
 pub mod gateway;
 pub mod request;
+pub mod server;
 
 pub use gateway::{Leadership, Ledger};
 pub use request::{
