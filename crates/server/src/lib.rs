@@ -1,1 +1,66 @@
+//! THE DOOR: TMF921 and our own API over HTTP, identities, limits, metrics, hub delivery.
+//!
+//! Nothing here names a write trait or SQL: every request goes through `ledger`'s gateway with an `Access`.
 
+pub mod clock;
+pub mod http;
+pub mod hub;
+pub mod identity;
+pub mod limits;
+pub mod listen;
+pub mod metrics;
+pub mod problem;
+pub mod state;
+
+pub use limits::Limits;
+pub use state::{App, Parts};
+
+use identity::Authenticator;
+use model::{Error, Result};
+use std::{future::Future, net::SocketAddr};
+use tokio::net::TcpListener;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Port 0 takes any free one.
+    pub listen: SocketAddr,
+    pub limits: Limits,
+    /// Where hub callbacks may lead.
+    pub hub: hub::Policy,
+}
+
+/// Bound, not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    app: App,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub async fn bind(settings: Settings, parts: Parts) -> Result<Self> {
+        let listener = listen::bind(settings.listen).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::refused("listener-failed", "the bound address cannot be read").caused_by(error))?;
+        let app = App::new(parts, Authenticator::tokens(), settings.limits, settings.hub);
+        Ok(Self { listener, app, address })
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let router = http::router(self.app.clone());
+        listen::serve(self.listener, router, self.app, stop).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! `/livez`, `/readyz`, `/metrics`: for machines, without credentials, without anybody's data.
+
+use super::json;
+use crate::{
+    problem::{Answer, Problem},
+    state::App,
+};
+use axum::{body::Body, extract::State, response::Response};
+use http::{HeaderValue, StatusCode, header};
+use ledger::Leadership;
+use model::Error;
+use serde_json::json;
+use std::future::{Ready, ready as now};
+
+pub fn live() -> Ready<Response> {
+    now(json(StatusCode::OK, r#"{"status":"alive"}"#))
+}
+
+/// Ready: this server can answer reads; a follower is ready too.
+pub async fn ready(State(app): State<App>) -> Answer {
+    if *app.stop.borrow() {
+        return Err(Problem(Error::retry("stopping", "this server is stopping; use another")));
+    }
+    app.ledger.ready().await?;
+    let role = match app.ledger.leadership() {
+        Leadership::Leader { .. } => "leader",
+        Leadership::Follower { .. } => "follower",
+    };
+    Ok(json(StatusCode::OK, json!({ "status": "ready", "role": role }).to_string()))
+}
+
+pub fn metrics(State(app): State<App>) -> Ready<Answer> {
+    let leads = matches!(app.ledger.leadership(), Leadership::Leader { .. });
+    app.metrics.leader.set(i64::from(leads));
+    now(text(&app))
+}
+
+fn text(app: &App) -> Answer {
+    let text = app.metrics.text().map_err(|error| Error::bug("metrics cannot be printed").caused_by(error))?;
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}

@@ -1,0 +1,46 @@
+//! The surfaces: TMF921 for the network's own systems, `/api/v1` for everything else, health for machines.
+
+pub mod call;
+pub mod headers;
+pub mod health;
+pub mod query;
+
+use crate::{
+    problem::{Answer, Problem},
+    state::App,
+};
+use axum::{Router, body::Body, response::Response, routing::get};
+use http::{HeaderValue, StatusCode, header};
+use model::Error;
+use std::future::{Ready, ready as now};
+
+/// Long-polls and event streams: counted apart from short requests.
+pub const WATCH: &str = "/api/v1/watch";
+
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(app)
+}
+
+fn unknown_path() -> Ready<Answer> {
+    let known = "there is nothing at this path; see /api/v1/openapi.json and /tmf-api/intentManagement/v5";
+    now(Err(Problem(Error::not_found("path-unknown", known))))
+}
+
+fn unknown_method() -> Ready<Answer> {
+    let known = "this path does not take this method; the Allow header lists those it takes";
+    now(Err(Problem(Error::invalid("method-not-allowed", known))))
+}
+
+/// A JSON answer from bytes that are JSON already.
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

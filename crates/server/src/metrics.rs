@@ -1,0 +1,121 @@
+//! What the door counts about itself, exposed as OpenMetrics at `/metrics`.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub method: &'static str,
+    /// `2xx` … `5xx`.
+    pub status: &'static str,
+}
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histogram,
+    pub in_work: Gauge,
+    pub connections: Gauge,
+    pub shed: Counter,
+    pub authentication_failures: Counter,
+    pub hub_delivered: Counter,
+    pub hub_failed: Counter,
+    /// Gauges read from the record when someone asks.
+    pub published: Gauge,
+    pub leader: Gauge,
+}
+
+/// Seconds; the lower half resolves a cached read, the upper half a commit under load.
+const BUCKETS: [f64; 12] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("nephkeep"),
+            requests: Family::default(),
+            seconds: Histogram::new(BUCKETS),
+            in_work: Gauge::default(),
+            connections: Gauge::default(),
+            shed: Counter::default(),
+            authentication_failures: Counter::default(),
+            hub_delivered: Counter::default(),
+            hub_failed: Counter::default(),
+            published: Gauge::default(),
+            leader: Gauge::default(),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        r.register("http_requests", "Requests answered, by method and class of status", self.requests.clone());
+        r.register("http_request_seconds", "Time from request head to answer head", self.seconds.clone());
+        r.register("http_requests_in_work", "Requests being answered now", self.in_work.clone());
+        r.register("http_connections", "Open connections", self.connections.clone());
+        r.register("http_requests_shed", "Requests refused because too many were in work", self.shed.clone());
+        let failures = self.authentication_failures.clone();
+        r.register("authentication_failures", "Requests with an unknown credential", failures);
+        r.register("hub_delivered", "Notifications accepted by a callback", self.hub_delivered.clone());
+        r.register("hub_failed", "Attempts a callback did not accept", self.hub_failed.clone());
+        r.register("record_published_position", "Highest position readers see", self.published.clone());
+        r.register("record_leader", "1 when this server holds the record's lease", self.leader.clone());
+        self
+    }
+
+    pub fn answered(&self, method: &http::Method, status: http::StatusCode, took: Duration) {
+        let labels = RequestLabels { method: method_name(method), status: status_class(status) };
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// The OpenMetrics text.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// A closed set: a client must not be able to make new series.
+fn method_name(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+fn status_class(status: http::StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_openmetrics_and_counts() {
+        let metrics = Metrics::default();
+        metrics.answered(&http::Method::GET, http::StatusCode::OK, Duration::from_millis(1));
+        let text = metrics.text().unwrap();
+        assert!(text.contains("nephkeep_http_requests_total{method=\"GET\",status=\"2xx\"} 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

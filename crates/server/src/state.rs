@@ -1,0 +1,79 @@
+//! What every handler sees: the record, the identities, the limits, the counters.
+
+use crate::{hub, identity::Authenticator, limits::Limits, metrics::Metrics};
+use audit::TransparencyLog;
+use keys::Keystore;
+use ledger::Ledger;
+use std::{fmt, ops::Deref, sync::Arc};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
+
+/// Requests that change one resource wait for one another here instead of failing against each other (RECORD 16).
+const LANES: usize = 4096;
+
+/// Cheap to clone; lives as long as the server.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+#[expect(missing_debug_implementations, reason = "App prints for it")]
+pub struct Inner {
+    pub ledger: Ledger,
+    pub keystore: Arc<Keystore>,
+    pub audit: Arc<TransparencyLog>,
+    pub authenticator: Authenticator,
+    pub limits: Limits,
+    pub metrics: Metrics,
+    pub hub: hub::Policy,
+    pub requests: Semaphore,
+    pub watchers: Semaphore,
+    /// True once the server stops: long answers end.
+    pub stop: watch::Sender<bool>,
+    lanes: Box<[Mutex<()>]>,
+}
+
+/// What a server is built from; the binary wires it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub ledger: Ledger,
+    pub keystore: Arc<Keystore>,
+    pub audit: Arc<TransparencyLog>,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, hub: hub::Policy) -> Self {
+        Self(Arc::new(Inner {
+            ledger: parts.ledger,
+            keystore: parts.keystore,
+            audit: parts.audit,
+            authenticator,
+            metrics: Metrics::default(),
+            hub,
+            requests: Semaphore::new(limits.requests),
+            watchers: Semaphore::new(limits.watchers),
+            limits,
+            stop: watch::Sender::new(false),
+            lanes: (0..LANES).map(|_| Mutex::new(())).collect(),
+        }))
+    }
+
+    /// The lane of one resource: held from reading it until its change is durable.
+    pub async fn lane(&self, key: &model::ResourceKey) -> MutexGuard<'_, ()> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let lane = usize::try_from(hash % LANES as u64).unwrap_or(0);
+        self.0.lanes[lane].lock().await
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
