@@ -1,68 +1,30 @@
 //! The transparency log: append-only, C2SP tlog-tiles, signed checkpoints, proofs (RECORD 10, 11).
+//!
+//! Two representations of the same entries. *Segments* are the durable truth: group fdatasync, 65,536 entries each,
+//! compressed once full. *Tiles, entry bundles and the checkpoint* are what a C2SP client reads; they are derived,
+//! complete up to the checkpoint, and rebuilt from segments where a power cut took them. One thread writes both.
 
-use model::{Class, Error, Position, Result};
-use std::{path::Path, sync::Arc};
+mod cbor;
+mod clock;
+pub mod codec;
+mod counters;
+mod entry;
+mod identity;
+mod inbox;
+mod log;
+pub mod merkle;
+mod note;
+mod publish;
+mod records;
+mod recovery;
+mod segment;
+mod store;
+mod tile;
+mod track;
+mod tree;
+mod writer;
 
-/// One leaf. `Write` leaves carry positions, gapless per shard; `Access` leaves carry what was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// A committed change, copied from the record's `audit` row by the sequencer.
-    Write {
-        position: Position,
-        hlc: u64,
-        principal: String,
-        tenant: String,
-        action: String,
-        kind: i16,
-        id: String,
-        version: u64,
-        class: Class,
-        purpose: String,
-        content_tag: [u8; 32],
-    },
-    /// One principal × purpose × policy × flush window, with the positions of the versions read.
-    Access { hlc: u64, principal: String, tenant: String, purpose: String, class: Class, positions: Vec<Position> },
-    /// An administrative act or a denial: login refused, role denied, key rotated, lease taken, restore …
-    Act { hlc: u64, principal: String, tenant: String, action: String, outcome: String, detail: String },
-}
-
-/// What was read, for the access entry that precedes its release.
-#[derive(Debug, Clone)]
-pub struct AccessNote {
-    pub principal: Arc<str>,
-    pub tenant: Arc<str>,
-    pub purpose: Arc<str>,
-    pub class: Class,
-    pub position: Position,
-}
-
-#[derive(Debug)]
-pub struct TransparencyLog {}
-
-impl TransparencyLog {
-    /// Opens or creates the log in a directory; repairs a torn tail, refuses one shorter than its last checkpoint.
-    pub fn open(directory: &Path) -> Result<Self> {
-        let _ = directory;
-        Err(Error::bug("unbuilt"))
-    }
-    /// Appends and waits until the entries are durable (one fdatasync serves all who wait). Returns the first index.
-    pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
-        let _ = entries;
-        std::future::ready(Err(Error::bug("unbuilt"))).await
-    }
-    /// Notes reads. Confidential and above: returns when the entry is durable. Internal: when it is written. Public: counted.
-    pub async fn access(&self, notes: Vec<AccessNote>) -> Result<()> {
-        let _ = notes;
-        std::future::ready(Err(Error::bug("unbuilt"))).await
-    }
-    /// The position of the last `Write` leaf of a shard: where its sequencer resumes.
-    #[must_use]
-    pub fn last_write(&self, shard: model::Shard) -> Option<Position> {
-        let _ = shard;
-        None
-    }
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        0
-    }
-}
+pub use counters::Counters;
+pub use entry::{AccessNote, Entry, EntryKind};
+pub use log::{Noted, Options, TransparencyLog};
+pub use note::{Checkpoint, PublicKey};

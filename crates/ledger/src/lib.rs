@@ -2,6 +2,7 @@
 
 pub mod gateway;
 pub mod request;
+pub mod server;
 pub mod system;
 
 pub use gateway::{Leadership, Ledger};

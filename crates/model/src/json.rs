@@ -4,6 +4,7 @@
 //! refuses duplicate keys, lone surrogates and everything RFC 8259 does not allow, and names the place.
 
 mod parse;
+pub(crate) mod place;
 mod pointer;
 
 pub use parse::{Limits, parse, parse_with};

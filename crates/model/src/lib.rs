@@ -13,6 +13,7 @@ pub mod kind;
 pub mod position;
 pub mod prepared;
 pub mod resource;
+pub mod tmf921;
 
 pub use access::{Access, Action, Role};
 pub use class::Class;

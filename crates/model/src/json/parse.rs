@@ -1,5 +1,6 @@
 //! Bytes to [`Json`]: RFC 8259, strictly, within limits. No recursion beyond the depth limit.
 
+use super::place::{Step, spell};
 use super::{Json, Member};
 use crate::{Error, Result};
 
@@ -46,11 +47,6 @@ struct FaultBody {
     path: Vec<Step>,
 }
 
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
 type Parsed<T> = std::result::Result<T, Fault>;
 
 impl Fault {
@@ -79,23 +75,6 @@ fn located(error: Error, bytes: &[u8], at: usize) -> Error {
 
 fn not_utf8(bytes: &[u8], at: usize) -> Error {
     located(Error::invalid("json-utf8", "the document is not UTF-8; encode it as UTF-8 without a mark"), bytes, at)
-}
-
-/// `expression.iri`, `relatedParty[0].role`.
-fn spell(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path.iter().rev() {
-        match step {
-            Step::Key(key) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.extend(key.chars().take(80));
-            }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-        }
-    }
-    text
 }
 
 struct Parser<'a> {

@@ -1,0 +1,5 @@
+//! The audit log from outside: crash, tampering, full devices, proofs, many readers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod append;
+mod entries;

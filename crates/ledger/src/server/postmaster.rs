@@ -1,0 +1,167 @@
+//! One run of the server process: starting it, waiting until it is ready, stopping it, and clearing away
+//! what an earlier run left behind.
+
+use super::{
+    account::file_error,
+    cluster::Cluster,
+    processes::{living_in, signal},
+};
+use model::{Error, Result};
+use rustix::process::Signal;
+use std::{
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+const POLL: Duration = Duration::from_millis(10);
+/// Crash recovery after a long run without a checkpoint may take minutes; it is awaited while the process lives.
+const READY_LIMIT: Duration = Duration::from_secs(600);
+const FAST_LIMIT: Duration = Duration::from_secs(30);
+const IMMEDIATE_LIMIT: Duration = Duration::from_secs(10);
+/// An orphan's clean shutdown is a courtesy; its crash recovery is as safe and sometimes faster.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Postmaster {
+    child: Child,
+    pub pid: i32,
+}
+
+impl Postmaster {
+    /// Starts the server and returns when it answers. The pid is given to `started` at once, so that it can be killed.
+    pub(super) async fn start(cluster: &Cluster, started: impl FnOnce(i32)) -> Result<Self> {
+        clear_away(&cluster.data).await?;
+        let log = cluster.open_log()?;
+        let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
+        let mut postmaster = Self::spawn(cluster, log)?;
+        started(postmaster.pid);
+        let begun = Instant::now();
+        loop {
+            if ready(&cluster.data, postmaster.pid) {
+                return Ok(postmaster);
+            }
+            if let Ok(Some(status)) = postmaster.child.try_wait() {
+                return Err(failed(cluster, written, status));
+            }
+            if begun.elapsed() > READY_LIMIT {
+                postmaster.stop().await;
+                let message = "the local server did not become ready; its log tells why";
+                return Err(Error::retry("server-not-ready", message).with("log", cluster.log_path().display()));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn spawn(cluster: &Cluster, log: std::fs::File) -> Result<Self> {
+        let program = cluster.binaries.program("postgres");
+        let mut command = Command::new(&program);
+        let second = log.try_clone().map_err(|e| file_error("open", &cluster.log_path(), e))?;
+        command.arg("-D").arg(&cluster.data).env_clear().env("LC_ALL", "C").current_dir("/");
+        // Its own group: an interrupt from the terminal is for us, we stop it in our own order.
+        command.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0);
+        if cluster.account.dropped {
+            command.uid(cluster.account.uid).gid(cluster.account.gid);
+        }
+        let child = command.spawn().map_err(|e| file_error("run", &program, e))?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.ok_or_else(|| Error::bug("a child process that was just started has no pid"))?;
+        Ok(Self { child, pid })
+    }
+
+    /// Waits for its end, whoever causes it.
+    pub(super) async fn wait(&mut self) -> Option<ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
+    /// Fast shutdown; immediate where that takes too long; and the last resort.
+    pub(super) async fn stop(&mut self) {
+        for (how, limit) in
+            [(Signal::INT, FAST_LIMIT), (Signal::QUIT, IMMEDIATE_LIMIT), (Signal::KILL, IMMEDIATE_LIMIT)]
+        {
+            signal(self.pid, how);
+            if timeout(limit, self.child.wait()).await.is_ok() {
+                return;
+            }
+            tracing::warn!(pid = self.pid, signal = ?how, "the local server does not stop; asking harder");
+        }
+    }
+}
+
+/// Line 8 of `postmaster.pid` says `ready`; line 1 says whose word that is.
+fn ready(data: &Path, pid: i32) -> bool {
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let mut lines = text.lines();
+    lines.next().and_then(|line| line.trim().parse().ok()) == Some(pid)
+        && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+}
+
+/// Ends what a killed supervisor or a killed postmaster left running, then removes a pid file nobody stands
+/// behind: it can be empty after a power cut, or name a pid that a stranger has now; PostgreSQL would refuse both.
+async fn clear_away(data: &Path) -> Result<()> {
+    let orphans = living_in(data);
+    if !orphans.is_empty() {
+        tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");
+    }
+    for how in [Signal::INT, Signal::QUIT, Signal::KILL] {
+        signal_leader(data, how);
+        if vanished(data, ORPHAN_LIMIT).await {
+            return remove_pid_file(data);
+        }
+    }
+    let message = "processes of an earlier run hold the data directory and do not end; end them";
+    Err(Error::retry("directory-in-use", message).with("directory", data.display()))
+}
+
+/// A postmaster passes shutdown on to its children; without one (killed) they end by themselves. The last
+/// resort goes to all of them.
+fn signal_leader(data: &Path, how: Signal) {
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let leader: Option<i32> = text.lines().next().and_then(|line| line.trim().parse().ok());
+    for pid in living_in(data) {
+        if how == Signal::KILL || Some(pid) == leader {
+            signal(pid, how);
+        }
+    }
+}
+
+async fn vanished(data: &Path, limit: Duration) -> bool {
+    let begun = Instant::now();
+    while !living_in(data).is_empty() {
+        if begun.elapsed() > limit {
+            return false;
+        }
+        sleep(POLL).await;
+    }
+    true
+}
+
+fn remove_pid_file(data: &Path) -> Result<()> {
+    let path = data.join("postmaster.pid");
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", &path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Why it ended: the last fatal line it wrote to its log in this run.
+fn failed(cluster: &Cluster, from: u64, status: ExitStatus) -> Error {
+    let path = cluster.log_path();
+    let mut text = Vec::new();
+    if let Ok(mut log) = std::fs::File::open(&path) {
+        let _ = log.seek(SeekFrom::Start(from)).and_then(|_| log.take(1 << 20).read_to_end(&mut text));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let words = text.lines().rfind(|line| line.contains("FATAL:") || line.contains("PANIC:")).unwrap_or_default();
+    let words = words.split_once("FATAL:").or_else(|| words.split_once("PANIC:")).map_or("", |(_, said)| said.trim());
+    let code = if words.contains("No space left") { "disk-full" } else { "server-start-failed" };
+    Error::retry(code, "the local server ended before it was ready")
+        .with("status", status)
+        .with("said", words)
+        .with("log", path.display())
+}
