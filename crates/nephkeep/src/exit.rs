@@ -12,6 +12,20 @@ pub enum Exit {
     Environment = 4,
 }
 
+impl Exit {
+    /// The meaning of another nephkeep's exit code; death by a signal or an unknown code is a failed check.
+    #[must_use]
+    pub fn from_code(code: Option<i32>) -> Self {
+        match code {
+            Some(0) => Self::Ok,
+            Some(2) => Self::Usage,
+            Some(3) => Self::Refused,
+            Some(4) => Self::Environment,
+            _ => Self::CheckFailed,
+        }
+    }
+}
+
 /// Why a verb did not succeed: an error still to be told, or a report already printed that ended badly.
 #[derive(Debug)]
 pub enum Failure {

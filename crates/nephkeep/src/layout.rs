@@ -48,12 +48,12 @@ impl Layout {
     pub fn recovery_kit(&self) -> PathBuf {
         self.root.join("recovery-kit.txt")
     }
-    /// Held with flock for as long as a server runs on this directory.
+    /// Held with flock for as long as a server runs on this directory; its first line is the holder's pid.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
-        self.root.join("run/lock")
+        self.root.join("run/server.pid")
     }
-    /// Which process that is and where it listens.
+    /// When that process began and where it listens.
     #[must_use]
     pub fn running(&self) -> PathBuf {
         self.root.join("run/server.json")
@@ -61,6 +61,11 @@ impl Layout {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log/server.log")
+    }
+    /// Whether the verbs find this directory without being told.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        Self::find(None).is_ok_and(|default| default == *self)
     }
     #[must_use]
     pub fn is_initialised(&self) -> bool {

@@ -5,13 +5,18 @@
 mod cli;
 mod client;
 mod credential;
+mod doctor;
 mod exit;
+mod import;
+mod input;
 mod layout;
 mod output;
 mod pages;
 mod pretty;
+mod routes;
 mod running;
 mod settings;
+mod wiring;
 
 use clap::Parser;
 use exit::{Exit, Failure};

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -30,15 +30,14 @@ pub struct Running {
 /// Held while a server runs; the file goes with it.
 #[derive(Debug)]
 pub struct Held {
-    _lock: File,
+    lock: File,
     file: PathBuf,
 }
 
 /// Takes the directory for this process. A `status` that looks at the lock at the same moment is waited out.
 pub fn hold(layout: &Layout) -> Outcome<Held> {
-    let lock = File::create(layout.lock()).map_err(|error| {
-        Failure::environment(layout::io_error("directory-unusable", "the lock cannot be made", &layout.lock(), error))
-    })?;
+    let lock = File::options().create(true).truncate(false).read(true).write(true).open(layout.lock());
+    let lock = lock.map_err(|error| unwritable(layout, error))?;
     let until = Instant::now() + Duration::from_millis(500);
     while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         if Instant::now() > until {
@@ -46,10 +45,23 @@ pub fn hold(layout: &Layout) -> Outcome<Held> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(Held { _lock: lock, file: layout.running() })
+    name_holder(&lock).map_err(|error| unwritable(layout, error))?;
+    Ok(Held { lock, file: layout.running() })
 }
 
-fn in_use(layout: &Layout) -> Error {
+#[must_use]
+pub fn unwritable(layout: &Layout, error: io::Error) -> Failure {
+    Failure::environment(layout::io_error("directory-unusable", "the lock cannot be written", &layout.lock(), error))
+}
+
+fn name_holder(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
+}
+
+/// The error for a directory that somebody else holds.
+#[must_use]
+pub fn in_use(layout: &Layout) -> Error {
     let error = Error::conflict("directory-in-use", "another nephkeep runs on this directory; see `nephkeep status`")
         .with("directory", layout.root().display());
     match read(layout) {
@@ -77,6 +89,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         // Absent when the server never came so far as to publish itself.
         let _absent = fs::remove_file(&self.file);
+        let _stale = self.lock.set_len(0);
     }
 }
 

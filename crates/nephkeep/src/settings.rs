@@ -32,7 +32,7 @@ listen = "127.0.0.1:7210"
 [keys]
 # PRODUCTION: at least two directories and two slots that do not fail together: other disks, other machines.
 directories = ["keystore/a", "keystore/b"]
-slots = ["slots/a", "slots/b"]
+slots = ["slots/a/epoch.slot", "slots/b/epoch.slot"]
 host_key = "host.key"
 
 [audit]

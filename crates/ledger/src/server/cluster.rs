@@ -104,7 +104,7 @@ fn nothing_at(place: &Path) -> Error {
 }
 
 /// Our own lock: `postmaster.pid` can be empty after a power cut and says nothing about a supervisor.
-fn lock(directory: &Path) -> Result<File> {
+pub(super) fn lock(directory: &Path) -> Result<File> {
     let path = directory.join("lock");
     let mut file = OpenOptions::new()
         .create(true)

@@ -4,6 +4,7 @@
 //! next one, which holds the directory's lock, ends it and starts its own.
 
 use super::{
+    account::file_error,
     cluster::{Cluster, Secret, USER},
     postmaster::Postmaster,
     processes::signal,
@@ -122,6 +123,19 @@ impl Local {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ServerState> {
         self.state.clone()
+    }
+
+    /// The processes that a killed supervisor left behind in a directory.
+    #[must_use]
+    pub fn left_behind(directory: &Path) -> Vec<i32> {
+        std::fs::canonicalize(directory.join("data")).map(|data| super::processes::living_in(&data)).unwrap_or_default()
+    }
+
+    /// Ends what a killed supervisor left behind, unless another one has the directory now.
+    pub async fn end_left_behind(directory: &Path) -> Result<()> {
+        let directory = std::fs::canonicalize(directory).map_err(|e| file_error("resolve", directory, e))?;
+        let _lock = super::cluster::lock(&directory)?;
+        super::postmaster::clear_away(&directory.join("data")).await
     }
 
     /// Stops the server (fast, then immediate) and releases the directory.

@@ -103,7 +103,7 @@ fn ready(data: &Path, pid: i32) -> bool {
 
 /// Ends what a killed supervisor or a killed postmaster left running, then removes a pid file nobody stands
 /// behind: it can be empty after a power cut, or name a pid that a stranger has now; PostgreSQL would refuse both.
-async fn clear_away(data: &Path) -> Result<()> {
+pub(super) async fn clear_away(data: &Path) -> Result<()> {
     let orphans = living_in(data);
     if !orphans.is_empty() {
         tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");

@@ -1,8 +1,13 @@
 //! The verbs: one file each. `Global` is what all of them share.
 
 mod completions;
+mod doctor;
+mod down;
 mod explain;
+mod history;
+mod intent;
 mod man;
+mod status;
 
 use crate::{
     client::{Client, Target},
@@ -11,7 +16,7 @@ use crate::{
     output::Format,
 };
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +63,16 @@ impl Global {
         Layout::find(self.dir.as_deref())
     }
 
+    /// A directory named by the verb itself goes before `--dir`.
+    pub fn layout_or(&self, own: Option<&Path>) -> Outcome<Layout> {
+        Layout::find(own.or(self.dir.as_deref()))
+    }
+
+    /// Whether another server was named than the one of the directory.
+    pub fn is_remote(&self) -> bool {
+        self.url.is_some()
+    }
+
     pub fn client(&self) -> Outcome<Client> {
         Client::find(&Target {
             directory: self.dir.clone(),
@@ -70,6 +85,10 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Down(down::Arguments),
+    Status(status::Arguments),
+    Doctor(doctor::Arguments),
+    Intent(intent::Arguments),
     Explain(explain::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -78,6 +97,10 @@ enum Verb {
 pub async fn run(cli: Cli) -> Outcome {
     let global = cli.global;
     match cli.verb {
+        Verb::Down(arguments) => down::run(&global, &arguments).await,
+        Verb::Status(arguments) => status::run(&global, &arguments).await,
+        Verb::Doctor(arguments) => doctor::run(&global, &arguments).await,
+        Verb::Intent(arguments) => intent::run(&global, arguments).await,
         Verb::Explain(arguments) => explain::run(&global, &arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),

@@ -1,0 +1,132 @@
+//! Reading intents: one, many, and what one has been.
+
+use crate::{
+    cli::{Global, status::cell},
+    client::{Answer, Call},
+    exit::Outcome,
+    output::{self, Format, Report},
+    routes,
+};
+use clap::Args;
+use serde_json::Value;
+
+/// Show one intent
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep intent get 7c9e6679-7425-40de-944b-e07fc1f90ae7\n  \
+    nephkeep intent get ID --fields name,lifecycleStatus\n  \
+    nephkeep intent get ID --position 0.1-9f86d081884c7d65.42   at least as new as this position")]
+pub struct Get {
+    id: String,
+    /// Only these attributes, parted by commas
+    #[arg(long, value_name = "NAMES")]
+    fields: Option<String>,
+    /// Wait until the server has reached this log position
+    #[arg(long)]
+    position: Option<String>,
+}
+
+/// List intents, oldest first
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep intent list --limit 5\n  nephkeep intent list --filter lifecycleStatus=active\n  \
+    nephkeep intent list --all -o json > intents.json"
+)]
+pub struct List {
+    /// Only intents whose attribute has this value; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+    /// Every page, not only the first
+    #[arg(long, conflicts_with = "offset")]
+    all: bool,
+}
+
+/// Show every version of an intent, deletions included
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep intent history ID\n  nephkeep intent history ID -o json")]
+pub struct History {
+    id: String,
+}
+
+pub async fn get(global: &Global, verb: &Get) -> Outcome {
+    let call = Call::get(routes::below(routes::INTENTS, &verb.id)).maybe("fields", verb.fields.as_ref());
+    let call = match &verb.position {
+        Some(position) => call.header("ledger-position", position),
+        None => call,
+    };
+    output::document(global.output, &global.client()?.send(call).await?.text)
+}
+
+pub async fn list(global: &Global, verb: &List) -> Outcome {
+    let client = global.client()?;
+    let (mut items, mut offset, mut texts) = (Vec::new(), verb.offset, Vec::new());
+    loop {
+        let mut call = Call::get(routes::INTENTS).query("limit", verb.limit).query("offset", offset);
+        for filter in &verb.filter {
+            let (name, value) = filter.split_once('=').unwrap_or((filter, ""));
+            call = call.query(name, value);
+        }
+        let answer = client.send(call).await?;
+        let page = elements(&answer)?;
+        note_rest(verb, &answer, offset, page.len());
+        let full = page.len() as u64 >= u64::from(verb.limit);
+        offset += page.len() as u64;
+        texts.push(answer.text);
+        items.extend(page);
+        if !verb.all || !full {
+            break;
+        }
+    }
+    if global.output == Format::Json {
+        return output::document(Format::Json, &joined(&texts));
+    }
+    let row = |intent: &Value| {
+        ["id", "name", "lifecycleStatus", "priority", "creationDate"].map(|name| cell(&intent[name])).to_vec()
+    };
+    let rows = items.iter().map(row).collect();
+    Report::new(&["id", "name", "status", "priority", "created"], rows, items.into()).print(global.output)
+}
+
+pub fn elements(answer: &Answer) -> model::Result<Vec<Value>> {
+    match answer.value()? {
+        Value::Array(items) => Ok(items),
+        other => Ok(vec![other]),
+    }
+}
+
+/// Pages as one array, from their texts: numbers stay as they were.
+fn joined(pages: &[String]) -> String {
+    let inner = |page: &'_ String| {
+        let page = page.trim();
+        let bare = page.strip_prefix('[').and_then(|page| page.strip_suffix(']')).unwrap_or(page);
+        bare.trim().to_owned()
+    };
+    format!("[{}]", pages.iter().map(inner).filter(|page| !page.is_empty()).collect::<Vec<_>>().join(","))
+}
+
+fn note_rest(verb: &List, answer: &Answer, offset: u64, shown: usize) {
+    let total = answer.header("x-total-count").and_then(|count| count.parse::<u64>().ok());
+    if let Some(total) = total.filter(|total| !verb.all && *total > offset + shown as u64) {
+        output::note(&format!("{shown} of {total}; more with --offset {} or --all", offset + shown as u64));
+    }
+}
+
+pub async fn history(global: &Global, verb: &History) -> Outcome {
+    let path = format!("{}/history", routes::below("/api/v1/resources/intent", &verb.id));
+    crate::cli::history::print(global, &global.client()?.send(Call::get(path)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_joined_without_touching_their_numbers() {
+        let pages = ["[{\"n\":12345678901234567890123}]".to_owned(), "[]".to_owned(), "[[1],2]".to_owned()];
+        assert_eq!(joined(&pages[..2]), "[{\"n\":12345678901234567890123}]");
+        assert_eq!(joined(&pages[..1]), pages[0]);
+    }
+}

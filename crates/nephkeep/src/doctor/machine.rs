@@ -1,0 +1,67 @@
+//! The machine: PostgreSQL's programs, limits, the clock.
+
+use super::Finding;
+use crate::{
+    layout::Layout,
+    settings::{Record, Settings},
+};
+use ledger::server::{Binaries, Local};
+use rustix::process::{Resource, getrlimit};
+use std::{fs, path::Path, time::SystemTime};
+
+const FILES_MIN: u64 = 4096;
+
+pub fn postgresql(settings: Option<&Settings>) -> Finding {
+    const CHECK: &str = "postgresql";
+    if settings.is_some_and(|settings| matches!(settings.record, Record::Postgres { .. })) {
+        return Finding::ok(CHECK, "the record lies on an existing server; no programs are needed here");
+    }
+    let own = settings.and_then(|settings| settings.postgresql_bin.as_deref());
+    match own {
+        Some(place) => at(place),
+        None => match Local::find_binaries() {
+            Ok(binaries) => Finding::ok(CHECK, binaries.version),
+            Err(error) => Finding::error(CHECK, &error),
+        },
+    }
+}
+
+fn at(place: &Path) -> Finding {
+    const CHECK: &str = "postgresql";
+    match Binaries::at(place) {
+        Some(binaries) => Finding::ok(CHECK, binaries.version),
+        None => Finding::fail(
+            CHECK,
+            format!("no server programs in {}", place.display()),
+            "correct postgresql.bin in the settings",
+        ),
+    }
+}
+
+pub fn open_files() -> Finding {
+    let limit = getrlimit(Resource::Nofile);
+    match limit.current {
+        Some(files) if files < FILES_MIN => Finding::warn(
+            "open files",
+            format!("this shell allows {files}"),
+            format!("ulimit -n {FILES_MIN} before `nephkeep up`, else connections are refused early"),
+        ),
+        Some(files) => Finding::ok("open files", files.to_string()),
+        None => Finding::ok("open files", "unlimited"),
+    }
+}
+
+/// A clock that is behind what was written before makes every time stamp a puzzle.
+pub fn clock(layout: &Layout) -> Finding {
+    let newest = [layout.settings(), layout.log(), layout.lock()];
+    let newest = newest.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).max();
+    let now = SystemTime::now();
+    match newest.and_then(|newest| newest.duration_since(now).ok()).filter(|ahead| ahead.as_secs() > 2) {
+        Some(ahead) => Finding::warn(
+            "clock",
+            format!("the clock stands {} s before the newest file of the directory", ahead.as_secs()),
+            "set the clock, and let NTP hold it; log positions stay right meanwhile",
+        ),
+        None => Finding::ok("clock", jiff::Timestamp::now().to_string()),
+    }
+}

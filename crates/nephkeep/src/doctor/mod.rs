@@ -1,0 +1,70 @@
+//! What `nephkeep doctor` looks at. A check returns findings; it repairs nothing.
+
+mod machine;
+mod places;
+mod service;
+
+use crate::{layout::Layout, settings::Settings};
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    Ok,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    pub check: &'static str,
+    pub grade: Grade,
+    pub found: String,
+    /// What to do; empty when there is nothing to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Ok, found: found.into(), remedy: String::new() }
+    }
+    fn warn(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Warn, found: found.into(), remedy: remedy.into() }
+    }
+    fn fail(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Fail, found: found.into(), remedy: remedy.into() }
+    }
+    /// A check that could not be made has failed: an unknown state is not a good one.
+    fn error(check: &'static str, error: &model::Error) -> Self {
+        Self::fail(check, error.to_string(), format!("nephkeep explain {}", error.code()))
+    }
+}
+
+/// Everything, in the order in which one would repair it.
+pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>) -> Vec<Finding> {
+    let mut found = vec![machine::postgresql(settings.as_ref().ok()), machine::open_files(), machine::clock(layout)];
+    found.extend(places::directory(layout));
+    match settings {
+        Err(error) if layout.is_initialised() => found.push(Finding::error("settings", error)),
+        Err(_) => found.push(Finding::warn("settings", "not initialised", "nephkeep up")),
+        Ok(settings) => {
+            found.push(Finding::ok("settings", layout.settings().display().to_string()));
+            found.extend(places::disks(layout, settings));
+            found.extend(places::keystore(settings));
+            found.extend(places::credentials(layout));
+            found.extend(service::examine(layout, settings).await);
+        }
+    }
+    found
+}
+
+#[must_use]
+pub fn worst(findings: &[Finding]) -> Grade {
+    let graded = |grade| findings.iter().any(|finding| finding.grade == grade);
+    match (graded(Grade::Fail), graded(Grade::Warn)) {
+        (true, _) => Grade::Fail,
+        (false, true) => Grade::Warn,
+        (false, false) => Grade::Ok,
+    }
+}

@@ -1,0 +1,5 @@
+//! Bringing documents in: files into documents, documents into requests, with an account of every one.
+
+pub mod progress;
+pub mod source;
+pub mod yaml;

@@ -1,0 +1,82 @@
+//! One document from a file or standard input, JSON or YAML.
+
+use crate::{exit::Outcome, import::yaml, layout};
+use model::{Error, Json};
+use std::{
+    fs,
+    io::{self, IsTerminal, Read},
+    path::Path,
+};
+
+/// `-` or nothing reads standard input; a terminal there is a mistake, not a document.
+pub fn document(path: Option<&Path>) -> Outcome<Json> {
+    let path = path.filter(|path| *path != Path::new("-"));
+    let bytes = match path {
+        Some(path) => fs::read(path),
+        None if io::stdin().is_terminal() => {
+            let what = "name a file with the document, or send it to standard input";
+            return Err(Error::invalid("document-missing", what).into());
+        }
+        None => {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        }
+    };
+    let shown = path.unwrap_or(Path::new("standard input"));
+    let bytes =
+        bytes.map_err(|error| layout::io_error("import-unreadable", "the document cannot be read", shown, error))?;
+    Ok(parse(&bytes, path).map_err(|error| error.with("file", shown.display()))?)
+}
+
+/// By extension; without one, what does not begin like JSON is YAML.
+fn parse(bytes: &[u8], path: Option<&Path>) -> model::Result<Json> {
+    let extension = path.and_then(Path::extension).and_then(|extension| extension.to_str());
+    let is_yaml = match extension {
+        Some("yaml" | "yml") => true,
+        Some(_) => false,
+        None => !matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')),
+    };
+    if !is_yaml {
+        return model::json::parse(bytes);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => yaml::parse(text),
+        Err(error) => Err(Error::invalid("import-not-utf8", "the document is not UTF-8").caused_by(error)),
+    }
+}
+
+/// `name=value` pairs as one object: values that read as JSON are that, everything else is text.
+pub fn assignments(pairs: &[String]) -> Outcome<Json> {
+    let mut object = Json::object();
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            Error::invalid("assignment-malformed", "an assignment reads name=value").with("given", pair)
+        })?;
+        let parsed = model::json::parse(value.as_bytes()).unwrap_or_else(|_| Json::String(value.to_owned()));
+        object.set(name, parsed);
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_document_is_read_by_its_look() {
+        assert_eq!(parse(b"{\"a\":1}", None).unwrap(), parse(b"a: 1", None).unwrap());
+        assert_eq!(
+            parse(b"a: 1", Some(Path::new("x.yaml"))).unwrap(),
+            parse(b"{\"a\":1}", Some(Path::new("x"))).unwrap()
+        );
+        assert!(parse(b"a: 1", Some(Path::new("x.json"))).is_err());
+    }
+
+    #[test]
+    fn an_assignment_is_json_where_it_can_be() {
+        let object = assignments(&["n=1".into(), "s=active".into(), "t=\"1\"".into(), "e=".into()]).unwrap();
+        assert_eq!(object.to_bytes(), r#"{"n":1,"s":"active","t":"1","e":""}"#);
+        assert!(assignments(&["=x".into()]).is_err());
+    }
+}
