@@ -1,6 +1,8 @@
 //! THE RECORD: everything that speaks to PostgreSQL, and the only place with SQL.
 
+pub mod connection;
 pub mod gateway;
+pub mod migrations;
 pub mod request;
 pub mod server;
 pub mod system;

@@ -163,20 +163,15 @@ fn password(directory: &Path) -> Result<Secret> {
     Ok(Secret(text))
 }
 
-/// Reads the password a local server's directory holds, for a client of its socket.
-pub(crate) fn read_password(directory: &Path) -> Result<Secret> {
+/// What a client of a private server needs: where its socket lies, and the password.
+pub(crate) fn client_of(directory: &Path) -> Result<(PathBuf, String)> {
     let path = directory.join("password");
-    let text = fs::read_to_string(&path).map_err(|e| file_error("read", &path, e))?;
-    Ok(Secret(text.trim().to_owned()))
-}
-
-/// Where the socket of a local server's directory lies, for a client.
-#[must_use]
-pub(crate) fn recorded_socket_dir(directory: &Path) -> PathBuf {
-    match fs::read_to_string(directory.join(SOCKET_RECORD)) {
-        Ok(text) if !text.trim().is_empty() => PathBuf::from(text.trim_end_matches('\n')),
+    let password = fs::read_to_string(&path).map_err(|e| file_error("read", &path, e))?;
+    let socket_dir = match fs::read_to_string(directory.join(SOCKET_RECORD)) {
+        Ok(text) if !text.is_empty() => PathBuf::from(text),
         _ => directory.join("socket"),
-    }
+    };
+    Ok((socket_dir, password.trim().to_owned()))
 }
 
 /// Made aside and renamed: a directory that exists is a complete one, whatever interrupts us.

@@ -10,4 +10,6 @@ mod settings;
 
 pub use account::Account;
 pub use binaries::{Binaries, OLDEST_MAJOR};
+pub use cluster::USER;
+pub(crate) use cluster::client_of;
 pub use local::{Local, LocalOptions, ServerState};
