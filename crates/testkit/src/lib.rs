@@ -1,1 +1,3 @@
+//! What tests share: never part of a release.
 
+pub mod fuse;
