@@ -1,1 +1,3 @@
+//! Verbs that span stores: journaled, plan then apply.
 
+pub mod drill;
