@@ -93,7 +93,8 @@ impl fmt::Display for Line {
 impl FromStr for Line {
     type Err = Error;
     fn from_str(line: &str) -> Result<Self> {
-        parse(line).ok_or_else(|| Error::corrupt("ack-file-damaged", "a line of the file of acknowledgements is damaged"))
+        parse(line)
+            .ok_or_else(|| Error::corrupt("ack-file-damaged", "a line of the file of acknowledgements is damaged"))
     }
 }
 
@@ -138,7 +139,8 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
             Some(line) if whole => lines.push(line),
             _ if !whole => return Ok(lines),
             _ => {
-                let what = "a line of the file of acknowledgements is damaged: the file was changed after the load wrote it";
+                let what =
+                    "a line of the file of acknowledgements is damaged: the file was changed after the load wrote it";
                 let error = Error::corrupt("ack-file-damaged", what).with("path", path.display());
                 return Err(error.with("line", lines.len() + 1));
             }
@@ -170,7 +172,8 @@ impl Writer {
         let (lines, waiting) = sync_channel(WAITING_MAX);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let count = acknowledged.clone();
-        let thread = std::thread::Builder::new().name("ack-file".into()).spawn(move || write_all(file, &waiting, &count));
+        let thread =
+            std::thread::Builder::new().name("ack-file".into()).spawn(move || write_all(file, &waiting, &count));
         Ok(Self { lines: Some(lines), thread: Some(thread.map_err(unwritable)?), acknowledged })
     }
 
@@ -193,7 +196,8 @@ impl Writer {
         match ended {
             Some(Ok(Ok(()))) | None => Ok(self.acknowledged()),
             Some(Ok(Err(error))) => {
-                Err(Error::retry("ack-file-unwritable", "the file of acknowledgements cannot be written").caused_by(error))
+                Err(Error::retry("ack-file-unwritable", "the file of acknowledgements cannot be written")
+                    .caused_by(error))
             }
             Some(Err(_)) => Err(Error::bug("the writer of acknowledgements ended unexpectedly")),
         }

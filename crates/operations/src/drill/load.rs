@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use tokio::task::JoinSet;
 
@@ -134,22 +134,19 @@ async fn prepare(load: &Load, acks: Option<&Writer>) -> Result<Vec<Key>> {
         Work::PatchOne => 1,
         Work::Create | Work::Get { .. } => return Ok(Vec::new()),
     };
-    let failed = |what: String| Error::retry("drill-load-failed", format!("the load cannot prepare its intents: {what}"));
+    let failed =
+        |what: String| Error::retry("drill-load-failed", format!("the load cannot prepare its intents: {what}"));
     let mut connection =
         Connection::open(load.target.server, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
     let mut keys = Vec::new();
     for number in (PREPARED_FROM..).take(usize::try_from(count).unwrap_or(0)) {
         let body = work::intent(load.seed, number);
         let key = work::marker(load.seed, number);
-        let request = Request {
-            method: "POST",
-            path: INTENTS,
-            if_match: None,
-            idempotency_key: Some(&key),
-            body: &body,
-        };
+        let request =
+            Request { method: "POST", path: INTENTS, if_match: None, idempotency_key: Some(&key), body: &body };
         let sent_us = now_us();
-        let answer = connection.ask(&request.bytes(&load.target)).await.map_err(|error| failed(format!("{error:?}")))?;
+        let answer =
+            connection.ask(&request.bytes(&load.target)).await.map_err(|error| failed(format!("{error:?}")))?;
         if answer.status != 201 {
             return Err(failed(format!("status {}", answer.status)));
         }
@@ -343,8 +340,8 @@ impl Worker {
         let mut in_doubt = false;
         for attempt in 0.. {
             let sent_us = now_us();
-            let abandon = attempt == 0
-                && work::scatter(!shared.load.seed, arrival.number) % 1000 < shared.load.abandon_per_mille;
+            let abandon =
+                attempt == 0 && work::scatter(!shared.load.seed, arrival.number) % 1000 < shared.load.abandon_per_mille;
             let asked = if abandon { self.abandon(&bytes).await } else { self.ask(&bytes).await };
             let (told, answer) = match asked {
                 Ok(Some(answer)) if answer.status < 300 => (Some(success), Some(answer)),

@@ -3,11 +3,7 @@
 //! A full client would cost more processor time per request than the server it measures. The server's answers are
 //! trusted no further than needed to read them: a malformed one is an error, as is a body beyond [`BODY_MAX`].
 
-use std::{
-    io,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -65,11 +61,12 @@ impl Connection {
 
     /// Sends a whole request and reads its answer. After an error the connection is of no use.
     pub async fn ask(&mut self, request: &[u8]) -> Result<Answer, Failed> {
+        let patience = self.patience;
         let asked = async {
             self.stream.write_all(request).await?;
             self.read_answer().await
         };
-        let asked = timeout(self.patience, asked).await;
+        let asked = timeout(patience, asked).await;
         asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::InDoubt)
     }
 

@@ -55,8 +55,7 @@ pub fn marked(seed: u64, text: &str) -> Option<u64> {
     text.strip_prefix("drill-")?.strip_prefix(&format!("{seed:016x}-"))?.parse().ok()
 }
 
-const SERVICES: [&str; 8] =
-    ["eMBB", "URLLC", "mMTC", "V2X", "FWA", "MissionCritical", "IndustrialIoT", "CloudGaming"];
+const SERVICES: [&str; 8] = ["eMBB", "URLLC", "mMTC", "V2X", "FWA", "MissionCritical", "IndustrialIoT", "CloudGaming"];
 const REGIONS: [&str; 8] =
     ["eu-central", "eu-north", "eu-south", "us-east", "us-west", "ap-south", "ap-north", "sa-east"];
 const METRICS: [(&str, &str, u64); 9] = [
@@ -176,7 +175,8 @@ mod tests {
     #[test]
     fn a_request_is_whole() {
         let target = Target { server: "127.0.0.1:80".parse().unwrap(), token: "t".into() };
-        let request = Request { method: "PATCH", path: "/x", if_match: Some(3), idempotency_key: Some("k"), body: "{}" };
+        let request =
+            Request { method: "PATCH", path: "/x", if_match: Some(3), idempotency_key: Some("k"), body: "{}" };
         let text = String::from_utf8(request.bytes(&target)).unwrap();
         let expected = "PATCH /x HTTP/1.1\r\nHost: 127.0.0.1:80\r\nAuthorization: Bearer t\r\nAccept: application/json\r\nIf-Match: \"3\"\r\nIdempotency-Key: k\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(text, expected);

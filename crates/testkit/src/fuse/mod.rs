@@ -181,7 +181,8 @@ mod tests {
         let Some((_directory, disk)) = mounted() else { return };
         let path = disk.path().join("log");
         let flags = i32::try_from(rustix::fs::OFlags::DSYNC.bits()).unwrap();
-        let mut file = OpenOptions::new().create(true).write(true).truncate(false).custom_flags(flags).open(&path).unwrap();
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(false).custom_flags(flags).open(&path).unwrap();
         file.write_all(b"0123456789").unwrap();
         file.set_len(3).unwrap();
         drop(file);
