@@ -3,12 +3,15 @@
 //! Numbers keep the literal they were received with, objects keep their members in the order received. Reading
 //! refuses duplicate keys, lone surrogates and everything RFC 8259 does not allow, and names the place.
 
+mod lookup;
 mod parse;
 pub(crate) mod place;
 mod pointer;
 
+pub(crate) use lookup::Lookup;
 pub use parse::{Limits, parse, parse_with};
 pub use pointer::Pointer;
+pub(crate) use pointer::index;
 
 use bytes::Bytes;
 
@@ -134,7 +137,8 @@ impl Json {
             (Self::Number(a), Self::Number(b)) => a == b || numbers_same(a, b),
             (Self::Array(a), Self::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
             (Self::Object(a), Self::Object(b)) => {
-                a.len() == b.len() && a.iter().all(|(key, a)| other.get(key).is_some_and(|b| a.same(b)))
+                let b_of = Lookup::new(b);
+                a.len() == b.len() && a.iter().all(|(key, a)| b_of.get(key).is_some_and(|b| a.same(b)))
             }
             _ => self == other,
         }

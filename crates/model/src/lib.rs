@@ -6,13 +6,18 @@
 pub mod access;
 pub mod canonical;
 pub mod class;
+pub mod configuration;
 pub mod error;
 pub mod hlc;
+pub mod hub;
 pub mod json;
 pub mod kind;
+pub mod patch;
 pub mod position;
 pub mod prepared;
+pub mod principal;
 pub mod resource;
+pub mod select;
 pub mod tmf921;
 
 pub use access::{Access, Action, Role};
@@ -23,4 +28,5 @@ pub use json::Json;
 pub use kind::Kind;
 pub use position::{Incarnation, Position, Shard};
 pub use prepared::{Columns, Prepared};
+pub use principal::Principal;
 pub use resource::{ResourceKey, Subject, Tenant, Version};

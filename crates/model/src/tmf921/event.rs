@@ -1,6 +1,7 @@
 //! The notifications of TMF921, named exactly as in the document, irregular names included.
 
 use super::{report, resource_name, spell_time};
+use crate::json::Lookup;
 use crate::{Json, Kind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,8 +150,9 @@ fn values_differ(old: &Json, new: &Json, status_apart: bool) -> bool {
         !(matches!(name, "lastUpdate" | "statusChangeDate") || (status_apart && name == "lifecycleStatus"))
     };
     let one_way = |a: &Json, b: &Json| {
+        let other = Lookup::new(b.as_object().unwrap_or_default());
         let members = a.as_object().unwrap_or_default();
-        members.iter().any(|(name, value)| counts(name) && b.get(name) != Some(value))
+        members.iter().any(|(name, value)| counts(name) && other.get(name) != Some(value))
     };
     one_way(old, new) || one_way(new, old)
 }
