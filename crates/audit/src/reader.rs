@@ -124,11 +124,17 @@ fn decode_at(index: u64, bytes: &[u8]) -> Result<Entry> {
 }
 
 impl TransparencyLog {
-    /// Durable entries `from..to`, cut at the end of the log. Ask in pages: everything asked for is held in memory.
+    /// Visits durable entries `from..to` (cut at the end of the log) in order until the visitor says stop.
+    pub fn each(&self, from: u64, to: u64, mut visitor: impl FnMut(u64, Entry) -> Result<bool>) -> Result<()> {
+        let range = from..to.min(self.size());
+        BundleReader::new(self.directory()).visit(range, false, |index, bytes| visitor(index, decode_at(index, bytes)?))
+    }
+
+    /// The same, kept in memory: ask in pages.
     pub fn read_range(&self, from: u64, to: u64) -> Result<Vec<(u64, Entry)>> {
         let mut entries = Vec::new();
-        BundleReader::new(self.directory()).visit(from..to.min(self.size()), false, |index, bytes| {
-            entries.push((index, decode_at(index, bytes)?));
+        self.each(from, to, |index, entry| {
+            entries.push((index, entry));
             Ok(true)
         })?;
         Ok(entries)
