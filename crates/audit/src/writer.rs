@@ -81,9 +81,7 @@ impl Writer {
         let mut records = Records::default();
         let waiters = self.gather(taken.appends, &mut records);
         let encoded = taken.windows.into_iter().try_for_each(|window| window.encode(&mut records));
-        // After a failure what is behind must be durable first, so that a long outage gathers nothing in memory.
-        let ready = if self.failing { self.store.sync() } else { Ok(()) };
-        let written = ready.and(encoded).and_then(|()| self.store.write(&records));
+        let written = encoded.and_then(|()| self.store.write(&records));
         if written.is_ok() {
             add(&self.meters.positions, taken.positions);
             add(&self.meters.flushes, 1);

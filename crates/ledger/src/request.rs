@@ -114,8 +114,8 @@ pub enum ChangeAction {
 /// Filters on clear columns, on `name` (blind index), and on other attributes (bounded scan); RECORD 15.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
-    /// Attribute name as in the API (`@type`, `lifecycleStatus`, `priority`, `isBundle`, `name`, `id`, `creationDate.gt` …) and value.
-    pub filters: Vec<(String, String)>,
+    /// As read from the query of the request; conditions on clear columns and `name` are taken out of it first.
+    pub filter: model::select::Filter,
     /// Keyset cursor from a previous page (`Page::next`).
     pub after: Option<String>,
     pub offset: u64,

@@ -122,16 +122,23 @@ fn connect(
     builder.serve_connection(TokioIo::new(stream), service)
 }
 
+/// Too much at one time; nothing was begun.
+pub fn overloaded() -> Error {
+    Error::retry("overloaded", "too many requests are in work; try again after a moment")
+}
+
 /// One request: admitted or shed, answered, counted. Watchers wait long and are bounded on their own.
 async fn answer(router: Router, app: &App, peer: SocketAddr, mut request: Request<Body>) -> Response {
     let begun = clock::monotonic();
     let method = request.method().clone();
-    let pool = if request.uri().path() == crate::http::WATCH { &app.watchers } else { &app.requests };
-    let Ok(_permit) = pool.try_acquire() else {
+    let watches = request.uri().path() == crate::http::WATCH;
+    let permit = app.requests.try_acquire().ok();
+    if permit.is_none() && !watches {
         app.metrics.shed.inc();
-        let why = "too many requests are in work; try again after a moment";
-        return Problem(Error::retry("overloaded", why)).into_response();
-    };
+        return Problem(overloaded()).into_response();
+    }
+    // A watcher holds a permit of its own for as long as its answer lasts.
+    let _permit = permit.filter(|_| !watches);
     app.metrics.in_work.inc();
     request.extensions_mut().insert(Peer(peer));
     let response = match router.oneshot(request).await {

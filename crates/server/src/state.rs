@@ -4,6 +4,7 @@ use crate::{hub, identity::Authenticator, limits::Limits, metrics::Metrics};
 use audit::TransparencyLog;
 use keys::Keystore;
 use ledger::Ledger;
+use model::tmf921;
 use std::{fmt, ops::Deref, sync::Arc};
 use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
 
@@ -23,8 +24,10 @@ pub struct Inner {
     pub limits: Limits,
     pub metrics: Metrics,
     pub hub: hub::Policy,
+    /// What every `href` begins with.
+    pub base_href: String,
     pub requests: Semaphore,
-    pub watchers: Semaphore,
+    pub watchers: Arc<Semaphore>,
     /// True once the server stops: long answers end.
     pub stop: watch::Sender<bool>,
     lanes: Box<[Mutex<()>]>,
@@ -48,8 +51,9 @@ impl App {
             authenticator,
             metrics: Metrics::default(),
             hub,
+            base_href: tmf921::BASE_PATH.to_owned(),
             requests: Semaphore::new(limits.requests),
-            watchers: Semaphore::new(limits.watchers),
+            watchers: Arc::new(Semaphore::new(limits.watchers)),
             limits,
             stop: watch::Sender::new(false),
             lanes: (0..LANES).map(|_| Mutex::new(())).collect(),

@@ -2,10 +2,4 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod append;
-mod crash;
-mod device;
 mod entries;
-mod proofs;
-mod readers;
-mod rolling;
-mod tampering;

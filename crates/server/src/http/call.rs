@@ -18,6 +18,8 @@ pub struct Call {
     pub access: Access,
     pub headers: HeaderMap,
     pub query: Query,
+    /// As it came: attribute filters know an encoded comma from a bare one.
+    pub raw_query: String,
     /// Empty for methods without a body.
     pub body: Bytes,
 }
@@ -33,11 +35,12 @@ impl FromRequest<App> for Call {
             app.ledger.wait_for(seen, app.limits.position_wait).await?;
         }
         let query = Query::parse(parts.uri.query())?;
+        let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         let body = match parts.method {
             Method::POST | Method::PUT | Method::PATCH => limits::read_body(&parts.headers, body, &app.limits).await?,
             _ => Bytes::new(),
         };
-        Ok(Self { access, headers: parts.headers, query, body })
+        Ok(Self { access, headers: parts.headers, query, raw_query, body })
     }
 }
 

@@ -4,6 +4,7 @@ pub mod call;
 pub mod headers;
 pub mod health;
 pub mod query;
+pub mod tmf921;
 
 use crate::{
     problem::{Answer, Problem},
@@ -22,6 +23,7 @@ pub fn router(app: App) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .merge(tmf921::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app)

@@ -1,0 +1,43 @@
+//! Subscriptions: register and unregister. They are resources; delivery is in `crate::hub`.
+
+use super::answer;
+use crate::{
+    clock,
+    http::{
+        call::{At, Call},
+        headers,
+    },
+    hub::guard,
+    problem::Answer,
+    state::App,
+};
+use axum::extract::State;
+use http::{StatusCode, header};
+use ledger::{Group, Op, Write};
+use model::{Error, Kind, ResourceKey, hub, json::parse};
+
+pub async fn register(State(app): State<App>, mut call: Call) -> Answer {
+    call.require_json()?;
+    std::mem::take(&mut call.query).finish("none")?;
+    let id = clock::new_id();
+    let body = parse(&call.body)?;
+    let callback = body.get("callback").and_then(model::Json::as_str).unwrap_or_default().to_owned();
+    let prepared = hub::registration(body, &id, &app.base_href, &call.access.tenant)?;
+    guard::check_url(&callback, app.hub)?;
+    let document = prepared.document.clone();
+    let key = ResourceKey::new(&call.access.tenant, Kind::Hub, &id)?;
+    let writes = vec![Write { key, op: Op::Create, document: Some(prepared) }];
+    let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
+    let written = receipt.writes.first().ok_or_else(|| Error::bug("a receipt without its write"))?;
+    let mut response = answer::document(StatusCode::CREATED, document, written.version, written.position)?;
+    headers::put(response.headers_mut(), header::LOCATION, &format!("{}/hub/{id}", app.base_href));
+    Ok(response)
+}
+
+pub async fn unregister(State(app): State<App>, At(id): At<String>, mut call: Call) -> Answer {
+    std::mem::take(&mut call.query).finish("none")?;
+    let key = ResourceKey::new(&call.access.tenant, Kind::Hub, &id)?;
+    let writes = vec![Write { key, op: Op::Delete { expected: None }, document: None }];
+    let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
+    answer::gone(receipt.position)
+}

@@ -1,0 +1,246 @@
+//! Intents and specifications: create, read, list, change, delete.
+//!
+//! The hot path is `create` and `get`: one parse, one hand-over to the record, stored bytes out as they are.
+
+use super::answer;
+use crate::{
+    clock,
+    http::{
+        call::Call,
+        headers::{self, Match},
+        query,
+    },
+    problem::Answer,
+    state::App,
+};
+use axum::body::Body;
+use bytes::Bytes;
+use http::{StatusCode, header};
+use ledger::{Content, Group, ListQuery, Op, Page, Receipt, Resource, Write};
+use model::{
+    Error, Json, Kind, Prepared, ResourceKey, Result, Version,
+    json::parse,
+    patch::{self, Media},
+    select::{Fields, Filter},
+    tmf921::{self, Setting},
+};
+
+/// A change without `If-Match` is worked out again when another server's change came first.
+const TRIES: usize = 4;
+
+pub fn fields(call: &mut Call) -> Result<Fields> {
+    call.query.take("fields")?.map_or_else(|| Ok(Fields::default()), |text| Fields::parse(&text))
+}
+
+pub fn setting<'a>(app: &'a App, call: &'a Call) -> Setting<'a> {
+    Setting { base_href: &app.base_href, tenant: &call.access.tenant, now: clock::wall() }
+}
+
+fn one(key: &ResourceKey, op: Op, document: Option<Prepared>, call: &Call) -> Result<Group> {
+    let writes = vec![Write { key: key.clone(), op, document }];
+    Ok(Group { writes, idempotency: call.idempotency()?, ..Group::default() })
+}
+
+pub async fn create(app: &App, mut call: Call, kind: Kind) -> Answer {
+    call.require_json()?;
+    let fields = fields(&mut call)?;
+    std::mem::take(&mut call.query).finish("fields")?;
+    let body = parse(&call.body)?;
+    let id = tmf921::proposed_id(&body)?.map_or_else(clock::new_id, str::to_owned);
+    let prepared = tmf921::create(kind, body, &id, &setting(app, &call))?;
+    let stored = prepared.document.clone();
+    let key = ResourceKey::new(&call.access.tenant, kind, &id)?;
+    let receipt = app.ledger.write(&call.access, one(&key, Op::Create, Some(prepared), &call)?).await?;
+    created(app, &call, &receipt, stored, &fields).await
+}
+
+/// 201, also for a replay: then with what the first request created.
+async fn created(app: &App, call: &Call, receipt: &Receipt, stored: Bytes, fields: &Fields) -> Answer {
+    let written = first(receipt)?;
+    let stored = if receipt.replayed { at_version(app, call, &written.key, written.version).await? } else { stored };
+    let body = answer::projected(&stored, fields)?;
+    let mut response = answer::document(StatusCode::CREATED, body, written.version, written.position)?;
+    let href = tmf921::href(written.key.kind, &written.key.id, &app.base_href);
+    headers::put(response.headers_mut(), header::LOCATION, &href);
+    Ok(response)
+}
+
+fn first(receipt: &Receipt) -> Result<&ledger::Written> {
+    receipt.writes.first().ok_or_else(|| Error::bug("a receipt without its write"))
+}
+
+/// A past version, for the answer of a replayed request (RECORD 14).
+async fn at_version(app: &App, call: &Call, key: &ResourceKey, version: Version) -> Result<Bytes> {
+    let versions = app.ledger.history(&call.access, key).await?;
+    let found = versions.iter().find(|known| known.version == version);
+    found.map_or_else(|| Err(answer::not_found(key.kind)), |known| answer::clear(known).cloned())
+}
+
+pub async fn get(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
+    let fields = fields(&mut call)?;
+    std::mem::take(&mut call.query).finish("fields")?;
+    let key = ResourceKey::new(&call.access.tenant, kind, id)?;
+    let resource = app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(kind))?;
+    let body = answer::projected(answer::clear(&resource)?, &fields)?;
+    let known = call.headers.get(header::IF_NONE_MATCH).is_some_and(|tag| *tag == headers::etag(resource.version));
+    let mut response = answer::document(StatusCode::OK, body, resource.version, resource.position)?;
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    Ok(response)
+}
+
+pub async fn list(app: &App, mut call: Call, kind: Kind) -> Answer {
+    let fields = fields(&mut call)?;
+    let query = list_query(app, &mut call)?;
+    let page = app.ledger.list(&call.access, kind, &query).await?;
+    let shown = |resource: &Resource| match &resource.document {
+        Content::Clear(document) => answer::projected(document, &fields),
+        _ => Ok(answer::erased_entry(resource, &app.base_href).to_bytes()),
+    };
+    let items = page.items.iter().map(shown).collect::<Result<Vec<_>>>()?;
+    let mut response = crate::http::json(StatusCode::OK, answer::array(&items));
+    page_headers(response.headers_mut(), kind, &query, &page, &call);
+    Ok(response)
+}
+
+const PAGING: [&str; 4] = ["fields", "limit", "offset", "after"];
+
+fn list_query(app: &App, call: &mut Call) -> Result<ListQuery> {
+    let limit = call.query.take_number("limit")?.unwrap_or(app.limits.page_default).min(app.limits.page);
+    let offset = call.query.take_number("offset")?.unwrap_or(0);
+    let after = call.query.take("after")?;
+    Ok(ListQuery { filter: Filter::parse(&call.raw_query, &PAGING)?, after, offset, limit })
+}
+
+fn page_headers(map: &mut http::HeaderMap, kind: Kind, query: &ListQuery, page: &Page, call: &Call) {
+    headers::put(map, headers::TOTAL_COUNT, &page.total.to_string());
+    headers::put(map, headers::RESULT_COUNT, &page.items.len().to_string());
+    headers::put(map, headers::LEDGER_POSITION, &page.position.to_string());
+    let Some(cursor) = &page.next else { return };
+    let mut link = format!("<{}/{}?", tmf921::BASE_PATH, tmf921::resource_name(kind));
+    let turns = ["limit=", "offset=", "after="];
+    for part in call.raw_query.split('&').filter(|part| !part.is_empty() && !turns.iter().any(|t| part.starts_with(t)))
+    {
+        link.push_str(part);
+        link.push('&');
+    }
+    link += &format!("limit={}&after={}>; rel=\"next\"", query.limit, query::encode(cursor));
+    headers::put(map, header::LINK, &link);
+}
+
+/// What a change is made of.
+struct Change {
+    media: Media,
+    patch: Json,
+    expected: Option<Match>,
+}
+
+pub async fn patch(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
+    let fields = fields(&mut call)?;
+    std::mem::take(&mut call.query).finish("fields")?;
+    let media = Media::from_content_type(headers::text(&call.headers, &header::CONTENT_TYPE)?)?;
+    let change = Change { media, patch: parse(&call.body)?, expected: call.if_match()? };
+    let key = ResourceKey::new(&call.access.tenant, kind, id)?;
+    let _lane = app.lane(&key).await;
+    let mut tries = 1;
+    loop {
+        match apply(app, &call, &key, &change).await {
+            Err(error) if error.code() == "version-conflict" && change.expected.is_none() && tries < TRIES => {
+                tries += 1
+            }
+            Err(error) => return Err(precise(error, change.expected).into()),
+            Ok((stored, receipt)) => {
+                let written = first(&receipt)?;
+                let body = answer::projected(&stored, &fields)?;
+                return answer::document(StatusCode::OK, body, written.version, written.position);
+            }
+        }
+    }
+}
+
+/// With `If-Match`, a version that is not the expected one is a failed precondition.
+fn precise(error: Error, expected: Option<Match>) -> Error {
+    if error.code() != "version-conflict" || expected.is_none() {
+        return error;
+    }
+    let told = "the resource is not at the version of If-Match; read it again and repeat the change";
+    let precise = Error::conflict("precondition-failed", told).with("header", "If-Match");
+    match error.fact("current") {
+        Some(current) => precise.with("current", current),
+        None => precise,
+    }
+}
+
+/// One try: read, change, check, compare and set.
+async fn apply(app: &App, call: &Call, key: &ResourceKey, change: &Change) -> Result<(Bytes, Receipt)> {
+    let current = app.ledger.read(&call.access, key).await?;
+    let worked = match &current {
+        Some(current) => worked_out(app, call, key, current, change),
+        None => Err(answer::not_found(key.kind)),
+    };
+    let (op, prepared) = match worked {
+        Ok(worked) => worked,
+        Err(error) => return replayed_or(app, call, key, current.as_ref(), error).await,
+    };
+    let stored = prepared.document.clone();
+    let receipt = app.ledger.write(&call.access, one(key, op, Some(prepared), call)?).await?;
+    let stored = if receipt.replayed { at_version(app, call, key, first(&receipt)?.version).await? } else { stored };
+    Ok((stored, receipt))
+}
+
+fn worked_out(
+    app: &App,
+    call: &Call,
+    key: &ResourceKey,
+    current: &Resource,
+    change: &Change,
+) -> Result<(Op, Prepared)> {
+    if let Some(Match::Version(expected)) = change.expected
+        && expected != current.version
+    {
+        return Err(Error::conflict("version-conflict", "the resource has changed").with("current", current.version));
+    }
+    let document = parse(answer::clear(current)?)?;
+    let next = patch::apply(change.media, &document, &change.patch)?;
+    let prepared = tmf921::changed(key.kind, &document, next, &setting(app, call))?;
+    Ok((Op::Replace { expected: current.version }, prepared))
+}
+
+/// A repeated request with an `Idempotency-Key` gets its first answer even where the change no longer applies: the
+/// record is asked with a version that never is, so that nothing can be written.
+async fn replayed_or(
+    app: &App,
+    call: &Call,
+    key: &ResourceKey,
+    current: Option<&Resource>,
+    error: Error,
+) -> Result<(Bytes, Receipt)> {
+    let (Some(_), Some(current)) = (call.idempotency()?, current) else { return Err(error) };
+    let Content::Clear(document) = &current.document else { return Err(error) };
+    let prepared = tmf921::prepared(key.kind, &parse(document)?, &call.access.tenant)?;
+    let never = Op::Replace { expected: Version::MAX };
+    match app.ledger.write(&call.access, one(key, never, Some(prepared), call)?).await {
+        Ok(receipt) if receipt.replayed => {
+            let stored = at_version(app, call, key, first(&receipt)?.version).await?;
+            Ok((stored, receipt))
+        }
+        Err(other) if other.code() == "idempotency-mismatch" => Err(other),
+        _ => Err(error),
+    }
+}
+
+pub async fn delete(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
+    std::mem::take(&mut call.query).finish("none")?;
+    let expected = call.if_match()?;
+    let version = match expected {
+        Some(Match::Version(version)) => Some(version),
+        Some(Match::Any) | None => None,
+    };
+    let key = ResourceKey::new(&call.access.tenant, kind, id)?;
+    let group = one(&key, Op::Delete { expected: version }, None, &call)?;
+    let _lane = app.lane(&key).await;
+    let receipt = app.ledger.write(&call.access, group).await.map_err(|error| precise(error, expected))?;
+    answer::gone(receipt.position)
+}
