@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod gateway;
 pub mod migrations;
+pub mod read;
 pub mod request;
 pub mod server;
 pub mod system;

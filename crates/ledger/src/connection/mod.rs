@@ -28,8 +28,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// A snapshot is a serial state here, because one committer writes serially: readers need no predicate locks.
+/// Every statement of theirs goes by an index, whatever the statistics of a young table say.
 const READER: &str = "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on; \
-    SET jit = off; SET statement_timeout = '30s'; SET lock_timeout = '5s'";
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+    SET enable_mergejoin = off; SET jit = off; SET statement_timeout = '30s'; SET lock_timeout = '5s'";
 
 /// What migrations, partitions and inspection use.
 pub const ADMINISTRATION: &str =

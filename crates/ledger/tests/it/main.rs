@@ -4,4 +4,5 @@
 mod connection;
 mod local;
 mod migrations;
+mod read;
 mod shared;

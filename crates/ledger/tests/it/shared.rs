@@ -1,6 +1,9 @@
 //! The server all tests share. It ends with the test process, however that ends.
 
-use ledger::server::{Local, LocalOptions};
+use ledger::{
+    connection::Connector,
+    server::{Local, LocalOptions},
+};
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -28,6 +31,15 @@ pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Readers of a database, as the ledger makes them.
+pub fn pool_of(config: &Config) -> deadpool_postgres::Pool {
+    let tokio_postgres::config::Host::Unix(socket_dir) = &config.get_hosts()[0] else { unreachable!() };
+    let password = std::str::from_utf8(config.get_password().unwrap()).unwrap();
+    let (user, name) = (config.get_user().unwrap(), config.get_dbname().unwrap());
+    let url = format!("postgres://{user}:{password}@/{name}?host={}", socket_dir.display());
+    Connector::new(&url.parse().unwrap()).unwrap().pool(4).unwrap()
 }
 
 /// A fresh, empty database on the shared server.
