@@ -246,3 +246,179 @@ fn take_access(reader: &mut Reader<'_>) -> Result<Entry> {
     }
     Ok(Entry::Access { hlc, principal, tenant, purpose, class, positions })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    fn position() -> impl Strategy<Value = Position> {
+        (0u16..3, 0u32..3, any::<u64>(), any::<u64>()).prop_map(|(shard, ordinal, random, n)| Position {
+            shard: Shard(shard),
+            incarnation: Incarnation { ordinal, random: random % 3 },
+            n: n >> (random % 64),
+        })
+    }
+
+    fn class() -> impl Strategy<Value = Class> {
+        prop::sample::select(&Class::ALL[..])
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let text = || "[a-zäöü\u{0}-\u{7f}]{0,40}";
+        let write = (position(), any::<u64>(), vec(text(), 5), any::<i16>(), any::<u64>(), class(), any::<[u8; 32]>())
+            .prop_map(|(position, hlc, texts, kind, version, class, content_tag)| Entry::Write {
+                position,
+                hlc,
+                principal: texts[0].clone(),
+                tenant: texts[1].clone(),
+                action: texts[2].clone(),
+                kind,
+                id: texts[3].clone(),
+                version,
+                class,
+                purpose: texts[4].clone(),
+                content_tag,
+            });
+        let access = (any::<u64>(), vec(text(), 3), class(), vec(position(), 0..50)).prop_map(
+            |(hlc, texts, class, mut positions)| {
+                sort(&mut positions);
+                let [principal, tenant, purpose] = texts.try_into().unwrap();
+                Entry::Access { hlc, principal, tenant, purpose, class, positions }
+            },
+        );
+        let act = (any::<u64>(), vec(text(), 5)).prop_map(|(hlc, texts)| {
+            let [principal, tenant, action, outcome, detail] = texts.try_into().unwrap();
+            Entry::Act { hlc, principal, tenant, action, outcome, detail }
+        });
+        let restore = (any::<u64>(), text(), position(), position(), any::<u64>(), any::<u64>())
+            .prop_map(|(hlc, principal, from, to, a, b)| Entry::Restore { hlc, principal, from, to, voided: a..=b });
+        prop_oneof![write, access, act, restore]
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_reads_back(entry in entry()) {
+            prop_assert_eq!(decode(&encode(&entry).unwrap()).unwrap(), entry);
+        }
+
+        /// Whatever is accepted is the one encoding of what it says: no second spelling gets through.
+        #[test]
+        fn only_the_canonical_encoding_is_accepted(entry in entry(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in 0usize..3) {
+            let mut bytes = encode(&entry).unwrap();
+            let place = at.index(bytes.len());
+            match cut {
+                0 => bytes[place] = byte,
+                1 => bytes.insert(place, byte),
+                _ => { bytes.remove(place); }
+            }
+            if let Ok(read) = decode(&bytes) {
+                prop_assert_eq!(encode(&read).unwrap(), bytes);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok(read) = decode(&bytes) {
+                prop_assert_eq!(encode(&read).unwrap(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn longer_spellings_and_unsorted_groups_are_refused() {
+        let refused = |hex: &str| decode(&hex::decode(hex).unwrap()).unwrap_err().to_string();
+        assert!(decode(&hex::decode("8801010760606000 80".replace(' ', "")).unwrap()).is_ok());
+        assert!(refused("880118010760606000 80".replace(' ', "").as_str()).contains("longer than it need be"));
+        assert!(refused("880101076060600081840000004180").contains("ends early"));
+        assert!(refused("88010107606060008184000000428000").contains("longer than it need be"));
+        assert!(refused("880101076060600082840001004101840000004101").contains("out of order"));
+        assert!(refused("8801010760606000818400000040").contains("no position"));
+        assert!(refused("88010107606060048400").contains("class"));
+        assert!(refused("880101076060600080 00".replace(' ', "").as_str()).contains("follow its end"));
+    }
+
+    #[test]
+    fn an_entry_that_no_bundle_can_hold_is_refused() {
+        let entry = Entry::Act {
+            hlc: 1,
+            principal: "p".into(),
+            tenant: "t".into(),
+            action: "a".into(),
+            outcome: "o".into(),
+            detail: "x".repeat(65_530),
+        };
+        assert_eq!(encode(&entry).unwrap_err().code(), "audit-entry-too-large");
+    }
+
+    #[test]
+    fn a_full_access_leaf_stays_far_below_the_limit() {
+        let spread =
+            |n: u64| Position { shard: Shard(0), incarnation: Incarnation { ordinal: 1, random: 9 }, n: n << 53 };
+        let mut out = Vec::new();
+        put_access(&mut out, 1, ["p", "t", "u"], Class::Confidential, &(0..1_024).map(spread).collect::<Vec<_>>());
+        assert!(out.len() < 12_000, "{}", out.len());
+    }
+
+    /// The committed vectors: what any other implementation must produce.
+    #[test]
+    fn the_published_vectors_hold() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/audit/entries.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(vectors.len(), 4);
+        for (vector, entry) in vectors.iter().zip(samples()) {
+            let bytes = encode(&entry).unwrap();
+            assert_eq!(vector["cbor"], hex::encode(&bytes), "{}", vector["name"]);
+            assert_eq!(vector["leaf"], hex::encode(crate::merkle::leaf_hash(&bytes)), "{}", vector["name"]);
+            assert_eq!(decode(&bytes).unwrap(), entry);
+        }
+    }
+
+    fn samples() -> [Entry; 4] {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let write = Entry::Write {
+            position: at("0.1-9f86d081884c7d65.42"),
+            hlc: 7_301_444_403_200_000_001,
+            principal: "operator".into(),
+            tenant: "north".into(),
+            action: "update".into(),
+            kind: 1,
+            id: "5f2b0c1e-intent".into(),
+            version: 3,
+            class: Class::Confidential,
+            purpose: "operation".into(),
+            content_tag: [0xab; 32],
+        };
+        let positions = [
+            "0.1-9f86d081884c7d65.40",
+            "0.1-9f86d081884c7d65.42",
+            "0.1-9f86d081884c7d65.42",
+            "0.2-00000000000000ff.400",
+        ];
+        let access = Entry::Access {
+            hlc: 7_301_444_403_200_000_002,
+            principal: "reader".into(),
+            tenant: "north".into(),
+            purpose: "assurance".into(),
+            class: Class::Confidential,
+            positions: positions.map(at).to_vec(),
+        };
+        let act = Entry::Act {
+            hlc: 7_301_444_403_200_000_003,
+            principal: "admin".into(),
+            tenant: "north".into(),
+            action: "token-revoke".into(),
+            outcome: "ordered".into(),
+            detail: "principal reader".into(),
+        };
+        let restore = Entry::Restore {
+            hlc: 7_301_444_403_200_000_004,
+            principal: "admin".into(),
+            from: at("0.1-9f86d081884c7d65.40"),
+            to: at("0.2-00000000000000ff.41"),
+            voided: 41..=42,
+        };
+        [write, access, act, restore]
+    }
+}

@@ -41,7 +41,7 @@ pub(crate) fn load_or_create(options: &Options) -> Result<(PrivateKey, Checkpoin
             Ok((key, checkpoint))
         }
         (Some(_), None) => Err(truncated(directory, "its checkpoint is missing, its key is there")),
-        (None, Some(_)) | (None, None) if has_entries(directory) => {
+        (None, text) if has_entries(directory, text.as_deref()) => {
             let message = "the signing key of the audit log is missing; bring back log.key";
             Err(Error::corrupt("audit-key-missing", message).with("file", path.display()))
         }
@@ -49,8 +49,10 @@ pub(crate) fn load_or_create(options: &Options) -> Result<(PrivateKey, Checkpoin
     }
 }
 
-fn has_entries(directory: &Path) -> bool {
-    segment::list(directory).is_ok_and(|segments| !segments.is_empty())
+/// Segments, or a checkpoint that covers some. An empty checkpoint alone is a creation that was cut off.
+fn has_entries(directory: &Path, checkpoint: Option<&str>) -> bool {
+    let signed = checkpoint.is_some_and(|text| text.lines().nth(1) != Some("0"));
+    signed || segment::list(directory).is_ok_and(|segments| !segments.is_empty())
 }
 
 fn check_mode(path: &Path) -> io::Result<Result<()>> {

@@ -160,11 +160,20 @@ impl TransparencyLog {
     /// Waits until the write leaf of this position (or a later one of its shard) is durable.
     pub async fn wait_for_write(&self, position: Position) -> Result<()> {
         let mut grown = self.status.grown.subscribe();
-        let stands = |last: Position| last.incarnation == position.incarnation && last.n >= position.n;
+        let stands = |last: Position| {
+            last.incarnation.ordinal > position.incarnation.ordinal
+                || (last.incarnation == position.incarnation && last.n >= position.n)
+        };
         while !self.last_write(position.shard).is_some_and(stands) {
             grown.changed().await.map_err(|_| closed())?;
         }
         Ok(())
+    }
+
+    /// Waits until this many entries are durable.
+    pub async fn wait_for_size(&self, size: u64) -> Result<()> {
+        let mut grown = self.status.grown.subscribe();
+        grown.wait_for(|durable| *durable >= size).await.map(|_| ()).map_err(|_| closed())
     }
 
     /// Durable entries.

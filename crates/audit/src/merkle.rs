@@ -167,3 +167,73 @@ pub fn verify_consistency(old: u64, old_root: &Hash, new: u64, new_root: &Hash, 
     }
     last == 0 && older == *old_root && newer == *new_root
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use ct_merkle::{ConsistencyProof, InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
+    use model::Error;
+    use proptest::prelude::*;
+
+    fn node_of(leaves: &[Hash], height: u32, index: u64) -> Result<Hash> {
+        let low = usize::try_from(index << height).unwrap();
+        leaves.get(low..low + (1 << height)).map(fold).ok_or_else(|| Error::bug("outside"))
+    }
+
+    fn trees(count: u64) -> (Vec<Hash>, MemoryBackedTree<Sha256, Vec<u8>>) {
+        let mut other = MemoryBackedTree::new();
+        let leaves = (0..count).map(|n| {
+            other.push(n.to_be_bytes().to_vec());
+            leaf_hash(&n.to_be_bytes())
+        });
+        (leaves.collect(), other)
+    }
+
+    proptest! {
+        #[test]
+        fn roots_and_inclusion_agree_with_ct_merkle(size in 1u64..600, pick in any::<u64>(), flip in any::<prop::sample::Index>()) {
+            let index = pick % size;
+            let (leaves, other) = trees(size);
+            let root = tree_root(&mut |h, i| node_of(&leaves, h, i), size).unwrap();
+            prop_assert!(other.root().as_bytes()[..] == root[..]);
+            let path = inclusion(&mut |h, i| node_of(&leaves, h, i), index, size).unwrap();
+            let theirs = other.prove_inclusion(usize::try_from(index).unwrap());
+            prop_assert_eq!(path.as_flattened(), theirs.as_bytes());
+            let leaf = &leaves[usize::try_from(index).unwrap()];
+            prop_assert!(verify_inclusion(leaf, index, size, &path, &root));
+            prop_assert!(!verify_inclusion(leaf, (index + 1) % size, size, &path, &root) || size == 1);
+            let proof = InclusionProof::<Sha256>::try_from_bytes(path.as_flattened().to_vec()).unwrap();
+            let their_root = RootHash::<Sha256>::new(root.into(), size);
+            prop_assert!(their_root.verify_inclusion(&index.to_be_bytes().to_vec(), index, &proof).is_ok());
+            if !path.is_empty() {
+                let mut broken = path.clone();
+                broken[flip.index(path.len())][0] ^= 1;
+                prop_assert!(!verify_inclusion(leaf, index, size, &broken, &root));
+                prop_assert!(!verify_inclusion(leaf, index, size, &path[1..], &root));
+            }
+        }
+
+        #[test]
+        fn consistency_agrees_with_ct_merkle(new in 1u64..600, pick in any::<u64>(), flip in any::<prop::sample::Index>()) {
+            let old = 1 + pick % new;
+            let (leaves, other) = trees(new);
+            let root = |size| tree_root(&mut |h, i| node_of(&leaves, h, i), size).unwrap();
+            let path = consistency(&mut |h, i| node_of(&leaves, h, i), old, new).unwrap();
+            prop_assert!(verify_consistency(old, &root(old), new, &root(new), &path));
+            if old < new {
+                let theirs = other.prove_consistency(usize::try_from(new - old).unwrap());
+                prop_assert_eq!(path.as_flattened(), theirs.as_bytes());
+                let proof = ConsistencyProof::<Sha256>::try_from_bytes(path.as_flattened().to_vec()).unwrap();
+                let older = RootHash::<Sha256>::new(root(old).into(), old);
+                prop_assert!(other.root().verify_consistency(&older, &proof).is_ok());
+                prop_assert!(!verify_consistency(old, &root(new), new, &root(new), &path));
+            }
+            if !path.is_empty() {
+                let mut broken = path.clone();
+                broken[flip.index(path.len())][0] ^= 1;
+                prop_assert!(!verify_consistency(old, &root(old), new, &root(new), &broken));
+            }
+        }
+    }
+}

@@ -167,13 +167,13 @@ impl Publisher {
             let count = tree.count(level);
             let number = count.saturating_sub(1) / WIDTH;
             // A full level-1 tile was written when its segment closed.
-            if count == 0 || self.written[level] == count || (level == 1 && count % WIDTH == 0) {
+            if count == 0 || self.written[level] == count || (level == 1 && count.is_multiple_of(WIDTH)) {
                 continue;
             }
             let hashes = tree.row(level, number * WIDTH, count).ok_or_else(outside)?;
             let name = u8::try_from(level).unwrap_or(u8::MAX);
             write_hashes(&self.directory, name, number, hashes)?;
-            if count % WIDTH == 0 {
+            if count.is_multiple_of(WIDTH) {
                 drop_partials(&self.directory, Row::Hashes(name), number)?;
             }
             self.written[level] = count;

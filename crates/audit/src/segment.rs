@@ -60,7 +60,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, entry: &[u8], hash: &Hash) {
 }
 
 /// Walks records until the end or the first that is not whole; returns how many bytes were good.
-pub(crate) fn scan(body: &[u8], mut each: impl FnMut(&[u8], Hash)) -> usize {
+pub(crate) fn scan<'a>(body: &'a [u8], mut each: impl FnMut(&'a [u8], Hash)) -> usize {
     let mut rest = body;
     while let Some((entry, hash, after)) = next_record(rest) {
         each(entry, hash);
@@ -199,11 +199,13 @@ pub(crate) fn read_sealed(directory: &Path, first: u64) -> Result<(Header, Vec<u
 
 /// The records of a segment, open or sealed, torn end included.
 pub(crate) fn read_body(directory: &Path, first: u64) -> Result<Vec<u8>> {
+    let sealed = || read_sealed(directory, first).map(|(_, body)| body);
     if sealed_path(directory, first).exists() {
-        read_sealed(directory, first).map(|(_, body)| body)
-    } else {
-        read_open(directory, first)
+        return sealed();
     }
+    // It may be sealed between the look and the read.
+    read_open(directory, first)
+        .or_else(|error| if sealed_path(directory, first).exists() { sealed() } else { Err(error) })
 }
 
 /// Compresses a full open segment into a sealed one, then removes it.

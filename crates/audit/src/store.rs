@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{self, Sender},
+        mpsc::{self, SyncSender},
     },
     thread::JoinHandle,
 };
@@ -104,14 +104,14 @@ pub(crate) fn header(first: u64, root: crate::merkle::Hash, track: &WriteTrack) 
 
 /// Compresses full segments beside the writer; ends when it is dropped.
 pub(crate) struct Sealer {
-    queue: Option<Sender<Header>>,
+    queue: Option<SyncSender<Header>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sealer {
     pub(crate) fn start(directory: PathBuf, meters: Arc<Meters>) -> io::Result<Self> {
-        // Bounded by the number of segments that fill while one is compressed.
-        let (queue, headers) = mpsc::channel::<Header>();
+        // A writer that outruns the compression waits for it.
+        let (queue, headers) = mpsc::sync_channel::<Header>(4);
         let thread = std::thread::Builder::new().name("audit-sealer".into()).spawn(move || {
             for header in headers {
                 if let Err(error) = segment::seal(&directory, &header) {

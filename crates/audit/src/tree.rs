@@ -36,8 +36,9 @@ impl Tree {
     /// Into the open segment; the caller rolls a full one first.
     pub(crate) fn push(&mut self, leaf: Hash) {
         self.rows[0].push(leaf);
-        if self.rows[0].len() as u64 % WIDTH == 0 {
-            let from = self.rows[0].len() - 256;
+        let count = self.rows[0].len();
+        if count.is_multiple_of(256) {
+            let from = count - 256;
             let root = fold(&self.rows[0][from..]);
             self.rows[1].push(root);
         }
@@ -60,7 +61,7 @@ impl Tree {
             }
             self.rows[level].push(carried);
             let count = self.rows[level].len();
-            if count % 256 != 0 {
+            if !count.is_multiple_of(256) {
                 break;
             }
             carried = fold(&self.rows[level][count - 256..]);

@@ -81,7 +81,9 @@ impl Writer {
         let mut records = Records::default();
         let waiters = self.gather(taken.appends, &mut records);
         let encoded = taken.windows.into_iter().try_for_each(|window| window.encode(&mut records));
-        let written = encoded.and_then(|()| self.store.write(&records));
+        // After a failure what is behind must be durable first, so that a long outage gathers nothing in memory.
+        let ready = if self.failing { self.store.sync() } else { Ok(()) };
+        let written = ready.and(encoded).and_then(|()| self.store.write(&records));
         if written.is_ok() {
             add(&self.meters.positions, taken.positions);
             add(&self.meters.flushes, 1);
@@ -143,8 +145,8 @@ impl Writer {
         let grown = self.store.tree.size() > self.store.publisher.published();
         let published = if grown { self.store.publish() } else { Ok(self.status.checkpoint.read().clone()) };
         if let Ok((checkpoint, text)) = &published {
-            self.show();
             *self.status.checkpoint.write() = (checkpoint.clone(), text.clone());
+            self.show();
         }
         for done in waiters {
             let answer = match &published {

@@ -50,6 +50,15 @@ async fn reads_are_released_by_class() {
     assert_eq!(log.access(vec![note(Class::Internal, 3)]).await.unwrap_err().code(), "audit-unavailable");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_read_becomes_durable_and_signed_without_being_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = TransparencyLog::open(directory.path()).unwrap();
+    log.access(vec![note(Class::Internal, 3)]).await.unwrap();
+    log.wait_for_size(1).await.unwrap();
+    assert_eq!(log.checkpoint().size, 1);
+}
+
 #[test]
 fn a_second_opener_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,4 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod append;
+mod crash;
+mod device;
 mod entries;
+mod proofs;
+mod readers;
+mod rolling;
+mod tampering;
