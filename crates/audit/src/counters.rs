@@ -19,7 +19,7 @@ pub(crate) struct Meters {
 pub struct Counters {
     /// Leaves written.
     pub entries: u64,
-    /// Positions of internal and higher classes in access leaves: equals the answers released.
+    /// Positions in access leaves written: the answers released, and those refused because the sync then failed.
     pub positions: u64,
     /// Reads of public documents, which have no leaf.
     pub public: u64,

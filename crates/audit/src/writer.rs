@@ -103,14 +103,17 @@ impl Writer {
             }
             Ok(_) => {}
             Err(error) => {
+                self.note_failure(Some(error));
                 taken.flush.fail(error);
                 for (_, done, _permit) in waiters {
                     let _ = done.send(Err(Error::new(error.kind(), error.code(), error.to_string())));
                 }
             }
         }
-        let settled = if durable.is_ok() && needs_sync { self.store.settle() } else { Ok(()) };
-        self.note_failure(durable.and(settled).err());
+        if durable.is_ok() {
+            let settled = if needs_sync { self.store.settle() } else { Ok(()) };
+            self.note_failure(settled.err().as_ref());
+        }
     }
 
     /// Checks each append against the track; one that does not follow is refused alone.
@@ -148,6 +151,7 @@ impl Writer {
             *self.status.checkpoint.write() = (checkpoint.clone(), text.clone());
             self.show();
         }
+        self.note_failure(published.as_ref().err());
         for done in waiters {
             let answer = match &published {
                 Ok((checkpoint, _)) => Ok(checkpoint.clone()),
@@ -155,11 +159,10 @@ impl Writer {
             };
             let _ = done.send(answer);
         }
-        self.note_failure(published.err());
     }
 
     /// One line when trouble begins and one when it ends, however many groups fail between.
-    fn note_failure(&mut self, error: Option<Error>) {
+    fn note_failure(&mut self, error: Option<&Error>) {
         match error {
             Some(error) => {
                 add(&self.meters.failures, 1);
