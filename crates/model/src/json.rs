@@ -7,6 +7,7 @@ mod lookup;
 mod parse;
 pub(crate) mod place;
 mod pointer;
+mod serde;
 
 pub(crate) use lookup::Lookup;
 pub use parse::{Limits, parse, parse_with};
