@@ -15,7 +15,6 @@ use crate::{
     status::{DirectoryStatus, SlotStatus, Status},
     store::{Beginning, Session, SlotFailure, Store},
     survey::Survey,
-    tree::{BLOCK_KEYS, Tree},
     wrap::Pair,
 };
 use bytes::Bytes;
@@ -370,16 +369,16 @@ impl Keystore {
     pub fn status(&self) -> Result<Status> {
         let survey = self.inner.store.look()?;
         let (state, settings) = (&survey.state, &self.inner.store.settings);
-        let keys = state.blocks.values().map(Tree::keys).sum();
+        let counts = state.counts();
         let slots = settings.slots.iter().zip(&survey.slots);
         let directories = settings.directories.iter().zip(&survey.directories);
         Ok(Status {
             keystore: hex::encode(survey.header.keystore),
             generation: survey.header.number,
             epoch: survey.header.epoch,
-            blocks: (state.high_water - FIRST_KEY) / BLOCK_KEYS,
-            keys,
-            keys_destroyed: state.high_water - FIRST_KEY - keys,
+            blocks: counts.blocks,
+            keys: counts.keys,
+            keys_destroyed: counts.keys_destroyed,
             keys_retired: state.retired.len() as u64,
             keys_rotated: state.later_versions.len() as u64,
             later_versions: state.later_versions.values().map(|later| later.len() as u64).sum(),

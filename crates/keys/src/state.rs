@@ -31,6 +31,15 @@ pub struct State {
     pub retired: BTreeSet<u64>,
 }
 
+/// How many there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Ever written.
+    pub blocks: u64,
+    pub keys: u64,
+    pub keys_destroyed: u64,
+}
+
 /// Where a key id stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -95,6 +104,12 @@ impl State {
         self.later_versions.remove(&key.0);
         self.retired.remove(&key.0);
         destroyed
+    }
+
+    pub fn counts(&self) -> Counts {
+        let keys = self.blocks.values().map(Tree::keys).sum();
+        let ever = self.high_water - FIRST_KEY;
+        Counts { blocks: ever / BLOCK_KEYS, keys, keys_destroyed: ever - keys }
     }
 
     /// The number of the version that new seals use; versions count from 1.

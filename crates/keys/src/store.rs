@@ -85,6 +85,22 @@ impl Store {
         Ok(Self { settings: settings.clone(), id, host, steps: Steps::default() })
     }
 
+    /// Gives the keystore that a kit has opened in its own places a new host key.
+    pub fn rehost(settings: &Settings, survey: &Survey) -> Result<Self> {
+        let (id, epoch) = (survey.header.keystore, survey.header.epoch);
+        let store = Self { settings: settings.clone(), id, host: Pair::generate()?, steps: Steps::default() };
+        let _lock = Lock::take_first(&settings.directories)?;
+        host_key::write(&settings.host_key, &id, &store.host)?;
+        let mut failed = store.write_slots(epoch, &survey.epoch_key, survey.state.root_public)?;
+        // One slot is enough to go on; a lost one is named by `status` and keeps erasures incomplete.
+        if failed.len() == settings.slots.len()
+            && let Some(failure) = failed.pop()
+        {
+            return Err(failure.error);
+        }
+        Ok(store)
+    }
+
     fn opener(&self) -> Opener<'_> {
         Opener { private: &self.host.private, role: Role::Host }
     }

@@ -52,8 +52,8 @@ enum Place {
 }
 
 pub fn survey(settings: &Settings, opener: Opener<'_>) -> Result<Survey> {
-    let places: Vec<Place> = settings.slots.iter().map(|path| look_at_slot(path)).collect::<Result<_>>()?;
-    let (mut found, listed) = look_at_directories(settings)?;
+    let places = look_at_slots(settings, opener.role)?;
+    let (mut found, listed) = look_at_directories(settings, opener.role)?;
     found.sort_by_key(|found| std::cmp::Reverse(found.number));
     check_same_keystore(&places, &found)?;
     let (epoch, epoch_key) = newest_epoch(&places, opener)?;
@@ -82,8 +82,37 @@ pub fn survey(settings: &Settings, opener: Opener<'_>) -> Result<Survey> {
     })
 }
 
-fn look_at_slot(path: &Path) -> Result<Place> {
-    match files::read(path) {
+/// Every whole generation file of the sources.
+pub fn generations(settings: &Settings, opener: Opener<'_>) -> Result<Vec<Generation>> {
+    let (found, _) = look_at_directories(settings, opener.role)?;
+    Ok(found.into_iter().map(|found| found.generation).collect())
+}
+
+/// The epoch keys that the slots give, old ones in lagging slots included.
+pub fn epoch_keys(settings: &Settings, opener: Opener<'_>) -> Result<Vec<Secret>> {
+    let mut keys = Vec::new();
+    for place in look_at_slots(settings, opener.role)? {
+        if let Place::Whole(slot) = place {
+            keys.extend(slot.open(opener.private, opener.role)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// The host reads its own files and insists that they are private; the root reads copies on any medium.
+fn read(path: &Path, role: Role) -> Result<Option<Vec<u8>>> {
+    match role {
+        Role::Host => files::read(path),
+        Role::Root => files::read_copy(path),
+    }
+}
+
+fn look_at_slots(settings: &Settings, role: Role) -> Result<Vec<Place>> {
+    settings.slots.iter().map(|path| look_at_slot(path, role)).collect()
+}
+
+fn look_at_slot(path: &Path, role: Role) -> Result<Place> {
+    match read(path, role) {
         Ok(None) => Ok(Place::Missing),
         Err(error) if error.code() == "keystore-unreadable" => Ok(Place::Unreachable),
         Err(error) => Err(error),
@@ -96,12 +125,13 @@ fn look_at_slot(path: &Path) -> Result<Place> {
 }
 
 /// Every whole generation file, and which directories could be listed.
-fn look_at_directories(settings: &Settings) -> Result<(Vec<Found>, Vec<bool>)> {
+fn look_at_directories(settings: &Settings, role: Role) -> Result<(Vec<Found>, Vec<bool>)> {
     let (mut found, mut listed) = (Vec::new(), Vec::new());
     for (directory, path) in settings.directories.iter().enumerate() {
-        match files::check_directory(path).and_then(|()| files::names(path)) {
+        let checked = if role == Role::Host { files::check_directory(path) } else { Ok(()) };
+        match checked.and_then(|()| files::names(path)) {
             Ok(names) => {
-                found.extend(names.iter().filter_map(|name| look_at_file(directory, path, name).transpose()));
+                found.extend(names.iter().filter_map(|name| look_at_file(directory, path, name, role).transpose()));
                 listed.push(true);
             }
             Err(error) if error.code() == "keystore-unreadable" => listed.push(false),
@@ -111,10 +141,10 @@ fn look_at_directories(settings: &Settings) -> Result<(Vec<Found>, Vec<bool>)> {
     Ok((found.into_iter().collect::<Result<_>>()?, listed))
 }
 
-fn look_at_file(directory: usize, parent: &Path, name: &str) -> Result<Option<Found>> {
+fn look_at_file(directory: usize, parent: &Path, name: &str, role: Role) -> Result<Option<Found>> {
     let Some(number) = generation::number_of(name) else { return Ok(None) };
     let path = parent.join(name);
-    let Some(bytes) = files::read(&path)? else { return Ok(None) };
+    let Some(bytes) = read(&path, role)? else { return Ok(None) };
     match Generation::decode(&bytes) {
         Ok(generation) if generation.header.number == number => Ok(Some(Found { number, directory, path, generation })),
         Err(error) if error.code() != "keystore-file-damaged" => Err(error.with("path", path.display())),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::{DirectoryHealth, SlotHealth, generation, steps::Step};
+use crate::{DirectoryHealth, SlotHealth, generation, steps::Step, tree::BLOCK_KEYS};
 use model::{ResourceKey, Tenant};
 use std::{
     fs,
