@@ -188,14 +188,18 @@ impl Keystore {
 
     /// Refuses another keystore than expected, and one older than the record or a manifest has seen.
     pub fn open_expecting(settings: &Settings, expect: Expect) -> Result<Self> {
-        let keystore = Self::over(Store::open(settings, expect)?)?;
-        let found = keystore.generation();
-        if found >= expect.min_generation {
-            return Ok(keystore);
+        let store = Store::open(settings, expect)?;
+        if expect.min_generation > 0 {
+            // Before anything is repaired: an old keystore must not write itself over a newer one.
+            let found = store.look()?.header.number;
+            if found < expect.min_generation {
+                let words = "this keystore is older than what was written with it; an old one would bring erased keys \
+                             back: bring the newest generation and slot back";
+                let error = Error::refused("keystore-too-old", words);
+                return Err(error.with("found", found).with("needed", expect.min_generation));
+            }
         }
-        let words = "this keystore is older than what was written with it; an old one would bring erased keys back: \
-                     bring the newest generation and slot back";
-        Err(Error::refused("keystore-too-old", words).with("found", found).with("needed", expect.min_generation))
+        Self::over(store)
     }
 
     pub(crate) fn over(store: Store) -> Result<Self> {

@@ -214,7 +214,7 @@ mod tests {
             .lines()
             .filter(|l| !l.starts_with("-----") && !l.contains("Public"))
             .fold(String::new(), |text, line| text + "   " + &line.to_lowercase().replace('0', "o") + "\r\n");
-        let typed = key_part.replace(&"keystore: ", "Keystore:");
+        let typed = key_part.replace("keystore: ", "Keystore:");
         assert_eq!(Kit::parse(&typed).unwrap(), kit());
     }
 

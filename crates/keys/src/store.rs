@@ -275,10 +275,10 @@ impl Session<'_> {
         let names = files::names(directory).unwrap_or_default();
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| generation::number_of(name)).collect();
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        // A newer one than the current is of an epoch that never began; or the slots were put back by hand, and then
+        // it is the only copy of the truth. It goes when it has become old.
         let current = self.survey.header.number;
-        let older = numbers.iter().filter(|number| **number < current).skip(KEPT_GENERATIONS - 1);
-        // A newer one than the current belongs to an epoch that never began.
-        for number in numbers.iter().filter(|number| **number > current).chain(older) {
+        for number in numbers.iter().filter(|number| **number < current).skip(KEPT_GENERATIONS - 1) {
             files::discard(&directory.join(generation::file_name(*number)));
         }
     }
