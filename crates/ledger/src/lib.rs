@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod migrations;
 pub mod read;
 pub mod request;
+pub mod retention;
 pub mod server;
 pub mod system;
 

@@ -8,9 +8,11 @@ pub mod changes;
 pub mod fetch;
 pub mod history;
 pub mod inspect;
+pub mod reconcile;
 pub(crate) mod rows;
 
 pub use audit::{AuditPage, AuditQuery, AuditRow};
 pub use changes::Stretch;
 pub use fetch::{Fetched, StoredResource};
 pub use inspect::{Inspection, Torn};
+pub use reconcile::{Finding, Reconciliation, reconcile};

@@ -1,13 +1,16 @@
 //! Reading rows that are written by hand, so that wrong ones can be written too.
 
 use crate::shared::{connect, database, pool_of};
+use audit::{Entry, TransparencyLog};
 use deadpool_postgres::Pool;
 use ledger::{
     ChangeAction,
     migrations::{Phase, apply},
-    read::{AuditQuery, audit, changes, fetch::fetch, history, inspect::inspect},
+    read::{AuditQuery, audit as audit_trail, changes, fetch::fetch, history, inspect::inspect, reconcile},
+    retention::{self, Partition, Timed},
 };
-use model::{Kind, ResourceKey, Shard, Tenant};
+use model::{Class, Incarnation, Kind, Position, ResourceKey, Shard, Tenant};
+use std::sync::Arc;
 use tokio_postgres::Client;
 
 const SHARD: Shard = Shard(0);
@@ -97,7 +100,7 @@ async fn audit_rows_are_filtered_and_paged() {
     let list = |query: AuditQuery| {
         let (pool, tenant) = (pool.clone(), tenant.clone());
         async move {
-            let page = audit::list(&pool, &tenant, 11, &query).await.unwrap();
+            let page = audit_trail::list(&pool, &tenant, 11, &query).await.unwrap();
             (page.rows.iter().map(|row| row.n).collect::<Vec<_>>(), page.next)
         }
     };
@@ -141,4 +144,58 @@ async fn a_whole_record_passes_inspection_and_each_damage_is_named() {
         client.batch_execute(tables).await.unwrap();
         client.batch_execute(ROWS).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_audit_and_changes_are_reconciled_by_position() {
+    let (client, pool) = filled().await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(TransparencyLog::open(directory.path()).unwrap());
+    let leaf = |n: u64, tenant: &str, id: &str, version| Entry::Write {
+        position: Position { shard: SHARD, incarnation: Incarnation { ordinal: 1, random: 77 }, n },
+        hlc: n,
+        principal: if n == 11 { "bob".into() } else { "ann".into() },
+        tenant: tenant.into(),
+        action: "created".into(),
+        kind: 1,
+        id: id.into(),
+        version,
+        class: Class::Confidential,
+        purpose: "test".into(),
+        content_tag: if n == 11 { sha256("x") } else { sha256(&n.to_string()) },
+    };
+    let rows = (1..=10)
+        .map(|n| leaf(n, if n % 5 == 0 { "other" } else { "acme" }, &format!("i{}", n % 5), if n > 5 { 2 } else { 1 }));
+    log.append(rows.collect()).await.unwrap();
+    // The sequencer is behind: position 11 has no leaf yet and is not asked for.
+    let result = reconcile(&pool, &log, SHARD, 11).await.unwrap();
+    assert!(result.is_complete(), "{result:?}");
+    assert_eq!((result.from, result.through, result.changes, result.audit_rows, result.leaves), (1, 10, 10, 10, 10));
+    log.append(vec![leaf(11, "acme", "i1", 9)]).await.unwrap();
+    client.batch_execute("DELETE FROM nephkeep.audit WHERE n IN (1, 4); DELETE FROM nephkeep.change WHERE n = 7; UPDATE nephkeep.audit SET purpose = 'lie' WHERE n = 8").await.unwrap();
+    let result = reconcile(&pool, &log, SHARD, 11).await.unwrap();
+    let named: Vec<_> = result.findings.iter().map(|finding| finding.n).collect();
+    assert_eq!((named.as_slice(), result.findings_in_all), ([1, 4, 7, 8, 11].as_slice(), 5), "{result:?}");
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(text.as_bytes()).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_partitions_are_detached_and_dropped() {
+    let (client, _pool) = filled().await;
+    let more =
+        "CREATE TABLE nephkeep.audit_b PARTITION OF nephkeep.audit FOR VALUES FROM ('2026-12-01Z') TO ('2027-01-01Z');
+        CREATE TABLE nephkeep.request_a PARTITION OF nephkeep.request FOR VALUES FROM ('2026-11-25') TO ('2026-11-26')";
+    client.batch_execute(more).await.unwrap();
+    let before = "2026-12-15".parse().unwrap();
+    let names = |gone: Vec<Partition>| gone.into_iter().map(|partition| partition.name).collect::<Vec<_>>();
+    assert_eq!(names(retention::expired(&client, Timed::Audit, before).await.unwrap()), ["audit_a"]);
+    assert_eq!(names(retention::drop_expired(&client, Timed::Audit, before).await.unwrap()), ["audit_a"]);
+    assert_eq!(names(retention::drop_expired(&client, Timed::Request, before).await.unwrap()), ["request_a"]);
+    assert!(retention::drop_expired(&client, Timed::Audit, before).await.unwrap().is_empty());
+    let left: i64 = client.query_one("SELECT count(*) FROM nephkeep.audit", &[]).await.unwrap().get(0);
+    assert_eq!(left, 0);
 }
