@@ -65,8 +65,17 @@ pub fn parent_of(path: &Path) -> PathBuf {
     parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
-/// `None` when there is no such file.
+/// `None` when there is no such file. Refuses one that is open to others.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    read_if(path, check_private)
+}
+
+/// As [`read`], for a copy on a foreign medium, where owner and mode say nothing.
+pub fn read_copy(path: &Path) -> Result<Option<Vec<u8>>> {
+    read_if(path, |_, _| Ok(()))
+}
+
+fn read_if(path: &Path, check: impl FnOnce(&Path, &fs::Metadata) -> Result<()>) -> Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(cause) if cause.kind() == Io::NotFound => return Ok(None),
@@ -76,7 +85,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(unreadable(path, Io::InvalidInput.into()));
     }
-    check_private(path, &metadata)?;
+    check(path, &metadata)?;
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(READ_MAX_BYTES)).unwrap_or(0));
     file.take(READ_MAX_BYTES).read_to_end(&mut bytes).map_err(|cause| unreadable(path, cause))?;
     Ok(Some(bytes))

@@ -15,7 +15,6 @@ use crate::{
     status::{DirectoryStatus, SlotStatus, Status},
     store::{Beginning, Session, SlotFailure, Store},
     survey::Survey,
-    tree::{BLOCK_KEYS, Tree},
     wrap::Pair,
 };
 use bytes::Bytes;
@@ -189,14 +188,18 @@ impl Keystore {
 
     /// Refuses another keystore than expected, and one older than the record or a manifest has seen.
     pub fn open_expecting(settings: &Settings, expect: Expect) -> Result<Self> {
-        let keystore = Self::over(Store::open(settings, expect)?)?;
-        let found = keystore.generation();
-        if found >= expect.min_generation {
-            return Ok(keystore);
+        let store = Store::open(settings, expect)?;
+        if expect.min_generation > 0 {
+            // Before anything is repaired: an old keystore must not write itself over a newer one.
+            let found = store.look()?.header.number;
+            if found < expect.min_generation {
+                let words = "this keystore is older than what was written with it; an old one would bring erased keys \
+                             back: bring the newest generation and slot back";
+                let error = Error::refused("keystore-too-old", words);
+                return Err(error.with("found", found).with("needed", expect.min_generation));
+            }
         }
-        let words = "this keystore is older than what was written with it; an old one would bring erased keys back: \
-                     bring the newest generation and slot back";
-        Err(Error::refused("keystore-too-old", words).with("found", found).with("needed", expect.min_generation))
+        Self::over(store)
     }
 
     pub(crate) fn over(store: Store) -> Result<Self> {
@@ -370,16 +373,16 @@ impl Keystore {
     pub fn status(&self) -> Result<Status> {
         let survey = self.inner.store.look()?;
         let (state, settings) = (&survey.state, &self.inner.store.settings);
-        let keys = state.blocks.values().map(Tree::keys).sum();
+        let counts = state.counts();
         let slots = settings.slots.iter().zip(&survey.slots);
         let directories = settings.directories.iter().zip(&survey.directories);
         Ok(Status {
             keystore: hex::encode(survey.header.keystore),
             generation: survey.header.number,
             epoch: survey.header.epoch,
-            blocks: (state.high_water - FIRST_KEY) / BLOCK_KEYS,
-            keys,
-            keys_destroyed: state.high_water - FIRST_KEY - keys,
+            blocks: counts.blocks,
+            keys: counts.keys,
+            keys_destroyed: counts.keys_destroyed,
             keys_retired: state.retired.len() as u64,
             keys_rotated: state.later_versions.len() as u64,
             later_versions: state.later_versions.values().map(|later| later.len() as u64).sum(),

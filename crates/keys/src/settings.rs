@@ -25,7 +25,8 @@ pub struct Expect {
 }
 
 impl Settings {
-    /// Two directories and two slots under one root: `a/`, `b/`, `slot-a/epoch.slot`, `slot-b/epoch.slot`, `host.key`.
+    /// Two directories and two slots under one root: `a/`, `b/`, `slot-a/epoch.slot`, `slot-b/epoch.slot`,
+    /// `host/host.key`.
     #[must_use]
     pub fn under(root: &Path) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use crate::{
     KeyId,
-    frame::{Form, Reader},
+    frame::{FRAME_BYTES, Form, Reader},
     secret::{SECRET_BYTES, Secret},
     tree::{BLOCK_KEYS, Tree},
 };
@@ -29,6 +29,15 @@ pub struct State {
     pub later_versions: BTreeMap<u64, Vec<Secret>>,
     /// Keys that open but no longer seal.
     pub retired: BTreeSet<u64>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Ever written.
+    pub blocks: u64,
+    pub keys: u64,
+    pub keys_destroyed: u64,
 }
 
 /// Where a key id stands.
@@ -97,6 +106,12 @@ impl State {
         destroyed
     }
 
+    pub fn counts(&self) -> Counts {
+        let keys = self.blocks.values().map(Tree::keys).sum();
+        let ever = self.high_water - FIRST_KEY;
+        Counts { blocks: ever / BLOCK_KEYS, keys, keys_destroyed: ever - keys }
+    }
+
     /// The number of the version that new seals use; versions count from 1.
     pub fn newest_version(&self, key: KeyId) -> u32 {
         // Versions are counted in 32 bits when they are added.
@@ -107,8 +122,16 @@ impl State {
         self.later_versions.get(&key.0)?.get(usize::try_from(version.checked_sub(2)?).ok()?)
     }
 
+    /// An upper bound, so that encoding never moves the buffer and leaves a copy of keys behind.
+    fn encoded_max(&self) -> usize {
+        let trees: usize = self.blocks.values().map(|tree| 8 + tree.encoded_bytes()).sum();
+        let versions: usize = self.later_versions.values().map(|later| 12 + later.len() * SECRET_BYTES).sum();
+        128 + FRAME_BYTES + trees + versions + self.retired.len() * 8
+    }
+
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = BODY.begin();
+        let mut out = Vec::with_capacity(self.encoded_max());
+        out.extend(BODY.begin());
         out.extend(self.root_public);
         out.extend(self.high_water.to_be_bytes());
         out.extend((self.blocks.len() as u64).to_be_bytes());
@@ -190,7 +213,9 @@ mod tests {
     #[test]
     fn a_state_survives_its_encoding() {
         let state = sample();
-        assert_eq!(State::decode(&state.encode()).unwrap(), state);
+        let bytes = state.encode();
+        assert!(bytes.len() <= state.encoded_max());
+        assert_eq!(State::decode(&bytes).unwrap(), state);
     }
 
     #[test]

@@ -85,6 +85,22 @@ impl Store {
         Ok(Self { settings: settings.clone(), id, host, steps: Steps::default() })
     }
 
+    /// Gives the keystore that a kit has opened in its own places a new host key.
+    pub fn rehost(settings: &Settings, survey: &Survey) -> Result<Self> {
+        let (id, epoch) = (survey.header.keystore, survey.header.epoch);
+        let store = Self { settings: settings.clone(), id, host: Pair::generate()?, steps: Steps::default() };
+        let _lock = Lock::take_first(&settings.directories)?;
+        host_key::write(&settings.host_key, &id, &store.host)?;
+        let mut failed = store.write_slots(epoch, &survey.epoch_key, survey.state.root_public)?;
+        // One slot is enough to go on; a lost one is named by `status` and keeps erasures incomplete.
+        if failed.len() == settings.slots.len()
+            && let Some(failure) = failed.pop()
+        {
+            return Err(failure.error);
+        }
+        Ok(store)
+    }
+
     fn opener(&self) -> Opener<'_> {
         Opener { private: &self.host.private, role: Role::Host }
     }
@@ -259,10 +275,10 @@ impl Session<'_> {
         let names = files::names(directory).unwrap_or_default();
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| generation::number_of(name)).collect();
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        // A newer one than the current is of an epoch that never began; or the slots were put back by hand, and then
+        // it is the only copy of the truth. It goes when it has become old.
         let current = self.survey.header.number;
-        let older = numbers.iter().filter(|number| **number < current).skip(KEPT_GENERATIONS - 1);
-        // A newer one than the current belongs to an epoch that never began.
-        for number in numbers.iter().filter(|number| **number > current).chain(older) {
+        for number in numbers.iter().filter(|number| **number < current).skip(KEPT_GENERATIONS - 1) {
             files::discard(&directory.join(generation::file_name(*number)));
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     state::{KeystoreId, State},
     status::{DirectoryHealth, SlotHealth},
 };
-use model::{Error, Result};
+use model::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 /// With which private key slots are opened.
@@ -44,6 +44,15 @@ struct Found {
     generation: Generation,
 }
 
+/// What the directories hold.
+struct Shelf {
+    found: Vec<Found>,
+    /// Numbers of files that are not what they were written as.
+    damaged: Vec<u64>,
+    /// Per directory: could it be listed?
+    listed: Vec<bool>,
+}
+
 enum Place {
     Whole(Box<Slot>),
     Missing,
@@ -52,14 +61,16 @@ enum Place {
 }
 
 pub fn survey(settings: &Settings, opener: Opener<'_>) -> Result<Survey> {
-    let places: Vec<Place> = settings.slots.iter().map(|path| look_at_slot(path)).collect::<Result<_>>()?;
-    let (mut found, listed) = look_at_directories(settings)?;
+    let places = look_at_slots(settings, opener.role)?;
+    let Shelf { mut found, damaged, listed } = look_at_directories(settings, opener.role)?;
     found.sort_by_key(|found| std::cmp::Reverse(found.number));
     check_same_keystore(&places, &found)?;
     let (epoch, epoch_key) = newest_epoch(&places, opener)?;
     refuse_if_ahead(&places, &found, epoch)?;
     let (chosen, state) = newest_generation(&found, epoch, &epoch_key)?;
     let header = chosen.generation.header;
+    let last_damaged = damaged.into_iter().max().unwrap_or(0);
+    refuse_if_newest_damaged(header.number, last_damaged)?;
     let stored = chosen.generation.encode();
     let holds = |directory| {
         let same = |f: &&Found| f.directory == directory && f.number == header.number;
@@ -74,7 +85,7 @@ pub fn survey(settings: &Settings, opener: Opener<'_>) -> Result<Survey> {
         header,
         slots: places.iter().map(|place| health(place, epoch, opener)).collect::<Result<_>>()?,
         directories: directories.collect(),
-        last_number: found.first().map_or(0, |found| found.number),
+        last_number: found.first().map_or(0, |found| found.number).max(last_damaged),
         last_epoch: found.iter().map(|found| found.generation.header.epoch).max().unwrap_or(0).max(epoch),
         state,
         epoch_key,
@@ -82,8 +93,37 @@ pub fn survey(settings: &Settings, opener: Opener<'_>) -> Result<Survey> {
     })
 }
 
-fn look_at_slot(path: &Path) -> Result<Place> {
-    match files::read(path) {
+/// Every whole generation file of the sources.
+pub fn generations(settings: &Settings, opener: Opener<'_>) -> Result<Vec<Generation>> {
+    let shelf = look_at_directories(settings, opener.role)?;
+    Ok(shelf.found.into_iter().map(|found| found.generation).collect())
+}
+
+/// The epoch keys that the slots give, old ones in lagging slots included.
+pub fn epoch_keys(settings: &Settings, opener: Opener<'_>) -> Result<Vec<Secret>> {
+    let mut keys = Vec::new();
+    for place in look_at_slots(settings, opener.role)? {
+        if let Place::Whole(slot) = place {
+            keys.extend(slot.open(opener.private, opener.role)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// The host reads its own files and insists that they are private; the root reads copies on any medium.
+fn read(path: &Path, role: Role) -> Result<Option<Vec<u8>>> {
+    match role {
+        Role::Host => files::read(path),
+        Role::Root => files::read_copy(path),
+    }
+}
+
+fn look_at_slots(settings: &Settings, role: Role) -> Result<Vec<Place>> {
+    settings.slots.iter().map(|path| look_at_slot(path, role)).collect()
+}
+
+fn look_at_slot(path: &Path, role: Role) -> Result<Place> {
+    match read(path, role) {
         Ok(None) => Ok(Place::Missing),
         Err(error) if error.code() == "keystore-unreadable" => Ok(Place::Unreachable),
         Err(error) => Err(error),
@@ -95,33 +135,38 @@ fn look_at_slot(path: &Path) -> Result<Place> {
     }
 }
 
-/// Every whole generation file, and which directories could be listed.
-fn look_at_directories(settings: &Settings) -> Result<(Vec<Found>, Vec<bool>)> {
-    let (mut found, mut listed) = (Vec::new(), Vec::new());
+fn look_at_directories(settings: &Settings, role: Role) -> Result<Shelf> {
+    let mut shelf = Shelf { found: Vec::new(), damaged: Vec::new(), listed: Vec::new() };
     for (directory, path) in settings.directories.iter().enumerate() {
-        match files::check_directory(path).and_then(|()| files::names(path)) {
+        let checked = if role == Role::Host { files::check_directory(path) } else { Ok(()) };
+        match checked.and_then(|()| files::names(path)) {
             Ok(names) => {
-                found.extend(names.iter().filter_map(|name| look_at_file(directory, path, name).transpose()));
-                listed.push(true);
+                names.iter().try_for_each(|name| shelf.look_at_file(directory, path, name, role))?;
+                shelf.listed.push(true);
             }
-            Err(error) if error.code() == "keystore-unreadable" => listed.push(false),
+            Err(error) if error.code() == "keystore-unreadable" => shelf.listed.push(false),
             Err(error) => return Err(error),
         }
     }
-    Ok((found.into_iter().collect::<Result<_>>()?, listed))
+    Ok(shelf)
 }
 
-fn look_at_file(directory: usize, parent: &Path, name: &str) -> Result<Option<Found>> {
-    let Some(number) = generation::number_of(name) else { return Ok(None) };
-    let path = parent.join(name);
-    let Some(bytes) = files::read(&path)? else { return Ok(None) };
-    match Generation::decode(&bytes) {
-        Ok(generation) if generation.header.number == number => Ok(Some(Found { number, directory, path, generation })),
-        Err(error) if error.code() != "keystore-file-damaged" => Err(error.with("path", path.display())),
-        _ => {
-            tracing::warn!(path = %path.display(), "a keystore generation is damaged; another directory must have it");
-            Ok(None)
+impl Shelf {
+    fn look_at_file(&mut self, directory: usize, parent: &Path, name: &str, role: Role) -> Result<()> {
+        let Some(number) = generation::number_of(name) else { return Ok(()) };
+        let path = parent.join(name);
+        let Some(bytes) = read(&path, role)? else { return Ok(()) };
+        match Generation::decode(&bytes) {
+            Ok(generation) if generation.header.number == number => {
+                self.found.push(Found { number, directory, path, generation });
+            }
+            Err(error) if error.code() != "keystore-file-damaged" => return Err(error.with("path", path.display())),
+            _ => {
+                tracing::warn!(path = %path.display(), "a keystore generation is damaged");
+                self.damaged.push(number);
+            }
         }
+        Ok(())
     }
 }
 
@@ -158,11 +203,13 @@ fn newest_epoch(places: &[Place], opener: Opener<'_>) -> Result<(u64, Secret)> {
         } else {
             ("keystore-slots-closed", "no slot opens with this key: use the right host key, or the recovery kit")
         };
-        Error::refused(code, words)
+        let damaged = counted(|place| matches!(place, Place::Damaged));
+        let kind = if damaged > 0 { ErrorKind::Corrupt } else { ErrorKind::Refused };
+        Error::new(kind, code, words)
             .with("slots", places.len())
             .with("whole", whole)
             .with("missing", counted(|place| matches!(place, Place::Missing)))
-            .with("damaged", counted(|place| matches!(place, Place::Damaged)))
+            .with("damaged", damaged)
             .with("unreachable", counted(|place| matches!(place, Place::Unreachable)))
     })
 }
@@ -176,7 +223,16 @@ fn refuse_if_ahead(places: &[Place], found: &[Found], epoch: u64) -> Result<()> 
     let unseen = places.iter().any(|place| matches!(place, Place::Missing | Place::Unreachable));
     let file_ahead = found.iter().map(|found| found.generation.header.epoch).max().filter(|ahead| *ahead > epoch);
     // With every slot in view, a generation of a newer epoch is one whose epoch never began.
-    let Some(ahead) = slot_ahead.or(file_ahead.filter(|_| unseen)) else { return Ok(()) };
+    let Some(ahead) = slot_ahead.or(file_ahead.filter(|_| unseen)) else {
+        if let Some(ahead) = file_ahead {
+            tracing::warn!(
+                epoch,
+                ahead,
+                "a generation of a newer epoch exists: a change was cut off, or slots were put back"
+            );
+        }
+        return Ok(());
+    };
     let words = "a newer epoch exists than the slots at hand open; going on would bring erased keys back: \
                  bring the missing slot back, or use the recovery kit with it";
     Err(Error::refused("keystore-epoch-ahead", words).with("epoch", epoch).with("ahead", ahead))
@@ -192,6 +248,17 @@ fn newest_generation<'a>(found: &'a [Found], epoch: u64, epoch_key: &Secret) -> 
     let words = "no directory has a generation of the slots' epoch: mount the missing directory or bring back a copy \
                  of its newest generation";
     Err(Error::corrupt("keystore-generation-missing", words).with("epoch", epoch).with("generations", found.len()))
+}
+
+/// Files appear whole, so a damaged one was once good. An older generation in its stead would hand key ids out twice.
+fn refuse_if_newest_damaged(number: u64, last_damaged: u64) -> Result<()> {
+    if last_damaged <= number {
+        return Ok(());
+    }
+    let words = "the newest generation is damaged in every directory at hand; an older one would hand key ids out \
+                 twice: bring a whole copy of it back";
+    let error = Error::corrupt("keystore-generation-missing", words);
+    Err(error.with("damaged", last_damaged).with("newest-whole", number))
 }
 
 fn health(place: &Place, epoch: u64, opener: Opener<'_>) -> Result<SlotHealth> {

@@ -100,6 +100,10 @@ impl Tree {
         true
     }
 
+    pub fn encoded_bytes(&self) -> usize {
+        2 + self.nodes.len() * (3 + SECRET_BYTES)
+    }
+
     /// `u16 count | count × (u8 depth | u16 first | 32 seed)`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         // At most 4,096 nodes, so the count fits.
@@ -156,6 +160,7 @@ mod tests {
             }
             let mut bytes = Vec::new();
             cut.encode(&mut bytes);
+            prop_assert_eq!(bytes.len(), cut.encoded_bytes());
             let mut reader = Reader::over(FORM, &bytes);
             prop_assert_eq!(Tree::decode(&mut reader).unwrap(), cut);
             reader.end().unwrap();

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::{DirectoryHealth, SlotHealth, generation, steps::Step};
+use crate::{DirectoryHealth, SlotHealth, generation, steps::Step, tree::BLOCK_KEYS};
 use model::{ResourceKey, Tenant};
 use std::{
     fs,
@@ -397,4 +397,32 @@ fn nothing_printed_holds_a_key() {
     let printed = format!("{keystore:?}");
     assert!(printed.contains("Secret(..)") && !printed.contains("Secret(["));
     assert_eq!(format!("{:?}", clear()), format!("Clear({} bytes)", TEXT.len()));
+}
+
+/// Every copy of one kind of file flipped or cut: refused as corrupt, with a code, and nothing is written over.
+#[test]
+fn files_damaged_in_every_copy_are_corrupt_and_named() {
+    let (room, keystore) = created();
+    keystore.take_key().unwrap();
+    drop(keystore);
+    let generations: Vec<_> = room.settings.directories.iter().map(|directory| newest_file(directory)).collect();
+    let cases = [
+        (generations, "keystore-generation-missing"),
+        (room.settings.slots.clone(), "keystore-slots-missing"),
+        (vec![room.settings.host_key.clone()], "keystore-file-damaged"),
+    ];
+    for (paths, code) in cases {
+        let whole: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+        for damage in [|bytes: &mut Vec<u8>| bytes[20] ^= 4, |bytes: &mut Vec<u8>| bytes.truncate(33)] {
+            for (path, bytes) in paths.iter().zip(&whole) {
+                let mut bytes = bytes.clone();
+                damage(&mut bytes);
+                fs::write(path, bytes).unwrap();
+            }
+            let refused = Keystore::open(&room.settings).unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (model::ErrorKind::Corrupt, code));
+        }
+        paths.iter().zip(&whole).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    }
+    Keystore::open(&room.settings).unwrap();
 }
