@@ -1,0 +1,57 @@
+//! What the parts of one open record share.
+
+use crate::{
+    Settings,
+    cache::Cache,
+    committer::Offenders,
+    lease::Lease,
+    metrics::Metrics,
+    publish::{Lives, Published},
+    ring::Ring,
+    subjects::Subjects,
+};
+use audit::TransparencyLog;
+use keys::Keystore;
+use model::{Position, Result, Shard};
+use std::sync::{Arc, OnceLock};
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub settings: Settings,
+    pub postgres: tokio_postgres::Config,
+    pub pool: deadpool_postgres::Pool,
+    pub keystore: Arc<Keystore>,
+    pub log: Arc<TransparencyLog>,
+    pub lease: Lease,
+    pub published: Published,
+    pub lives: Lives,
+    pub cache: Cache,
+    pub ring: Ring,
+    pub subjects: Subjects,
+    pub offenders: Offenders,
+    pub metrics: Arc<Metrics>,
+    /// Names this process among all that ever held the lease.
+    pub holder: String,
+    /// NK002 was raised: nothing more is written by this process.
+    pub stopped: OnceLock<String>,
+}
+
+impl Record {
+    pub(crate) fn shard(&self) -> Shard {
+        self.settings.shard
+    }
+    /// A stored position, as it leaves memory.
+    pub(crate) fn position(&self, ordinal: u32, n: u64) -> Result<Position> {
+        Ok(Position { shard: self.shard(), incarnation: self.lives.incarnation(ordinal)?, n })
+    }
+    /// A position of the current incarnation.
+    pub(crate) fn position_now(&self, n: u64) -> Result<Position> {
+        let life = self.lives.current().ok_or_else(|| model::Error::bug("a position was asked for before the history was read"))?;
+        Ok(Position { shard: self.shard(), incarnation: life.incarnation, n })
+    }
+    pub(crate) fn publish(&self, n: u64) {
+        self.published.raise(n);
+        self.metrics.published.set(self.published.get());
+    }
+}
+

@@ -1,0 +1,93 @@
+//! How a record is opened.
+
+use model::Shard;
+use std::time::Duration;
+
+/// Bound into every envelope (RECORD 6); never a table, position or shard.
+pub const DATASET: &str = "record";
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub shard: Shard,
+    /// Where clients reach this server; others redirect writes to it while it leads.
+    pub holder_url: Option<String>,
+    /// This process holds the flock of the record's local data directory: a predecessor under it is dead.
+    pub flock: bool,
+    pub lease: Duration,
+    pub cache_bytes: usize,
+    pub ring_bytes: usize,
+    pub queue_groups: usize,
+    pub queue_bytes: usize,
+    pub batch_groups: usize,
+    pub batch_bytes: usize,
+    /// Positions per partition of the change log.
+    pub change_partition: u64,
+    #[cfg(feature = "seeded-bugs")]
+    pub seeded_bug: Option<SeededBug>,
+}
+
+/// Faults that the drills and the isolation checker must find. No release binary has them.
+#[cfg(feature = "seeded-bugs")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeededBug {
+    /// Acknowledges before the log is durable.
+    SyncCommitOff,
+    /// Runs a request with a known idempotency key again.
+    SkipDedupe,
+    /// Writes without looking at the epoch.
+    SkipEpoch,
+    /// Serves remembered values without a lease.
+    CachedReadsWithoutLease,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shard: Shard(0),
+            holder_url: None,
+            flock: false,
+            lease: Duration::from_secs(5),
+            cache_bytes: 64 << 20,
+            ring_bytes: 16 << 20,
+            queue_groups: 4_096,
+            queue_bytes: 64 << 20,
+            batch_groups: 512,
+            batch_bytes: 4 << 20,
+            change_partition: 5_000_000,
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: None,
+        }
+    }
+}
+
+/// What a seeded bug switches; without the feature the answer is known at compile time.
+impl Settings {
+    #[cfg(feature = "seeded-bugs")]
+    fn has(&self, bug: SeededBug) -> bool {
+        self.seeded_bug == Some(bug)
+    }
+    pub(crate) fn skips_sync(&self) -> bool {
+        #[cfg(feature = "seeded-bugs")]
+        return self.has(SeededBug::SyncCommitOff);
+        #[cfg(not(feature = "seeded-bugs"))]
+        false
+    }
+    pub(crate) fn skips_dedupe(&self) -> bool {
+        #[cfg(feature = "seeded-bugs")]
+        return self.has(SeededBug::SkipDedupe);
+        #[cfg(not(feature = "seeded-bugs"))]
+        false
+    }
+    pub(crate) fn skips_epoch(&self) -> bool {
+        #[cfg(feature = "seeded-bugs")]
+        return self.has(SeededBug::SkipEpoch);
+        #[cfg(not(feature = "seeded-bugs"))]
+        false
+    }
+    pub(crate) fn skips_lease(&self) -> bool {
+        #[cfg(feature = "seeded-bugs")]
+        return self.has(SeededBug::CachedReadsWithoutLease);
+        #[cfg(not(feature = "seeded-bugs"))]
+        false
+    }
+}

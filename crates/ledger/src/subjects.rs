@@ -1,0 +1,103 @@
+//! Whose key seals what: `subject -> key id, state` (RECORD 8).
+//!
+//! The table is the truth; this map remembers. A new subject's row is written in the statement of its first
+//! document. Until then its key id stands only here, and is never forgotten, so that two documents of one new
+//! subject cannot take two keys. A key remembered wrongly is corrected by the statement's verdict.
+
+use keys::{KeyId, Keystore};
+use model::{Error, Result, Subject, Tenant};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// Remembered subjects whose row is written; beyond this, some are forgotten and asked for again.
+const REMEMBERED: usize = 50_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Live,
+    Erasing,
+    Erased,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SubjectKey {
+    pub key: KeyId,
+    pub state: State,
+    /// Its row is known to be in the table.
+    pub written: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Subjects(Mutex<HashMap<Subject, SubjectKey>>);
+
+impl State {
+    pub(crate) fn from_code(code: i16) -> Result<Self> {
+        match code {
+            0 => Ok(Self::Live),
+            1 => Ok(Self::Erasing),
+            2 => Ok(Self::Erased),
+            _ => Err(Error::corrupt("subject-state-unknown", "a stored subject state is not one of 0..=2")
+                .with("state", code)),
+        }
+    }
+}
+
+pub(crate) fn erased() -> Error {
+    Error::not_found("subject-erased", "the data of this subject was erased; nothing can be stored or read for it")
+}
+
+impl Subjects {
+    /// What is remembered; a subject that is not live is refused.
+    pub(crate) fn known(&self, subject: &Subject) -> Result<Option<SubjectKey>> {
+        let found = self.0.lock().get(subject).copied();
+        match found {
+            Some(SubjectKey { state: State::Erasing | State::Erased, .. }) => Err(erased_subject()),
+            found => Ok(found),
+        }
+    }
+
+    /// What the table says.
+    pub(crate) fn learn(&self, subject: &Subject, key: KeyId, state: State) {
+        let mut map = self.0.lock();
+        if map.len() >= REMEMBERED && !map.contains_key(subject) {
+            forget_some(&mut map);
+        }
+        map.insert(subject.clone(), SubjectKey { key, state, written: true });
+    }
+
+    /// A fresh key for a subject that has no row; who comes second gets the key of who came first.
+    pub(crate) fn take(&self, subject: &Subject, keystore: &Keystore) -> Result<SubjectKey> {
+        let key = keystore.take_key()?;
+        let fresh = SubjectKey { key, state: State::Live, written: false };
+        Ok(*self.0.lock().entry(subject.clone()).or_insert(fresh))
+    }
+
+    /// A group that named this subject and key has committed.
+    pub(crate) fn written(&self, subject: &Subject) {
+        if let Some(known) = self.0.lock().get_mut(subject) {
+            known.written = true;
+        }
+    }
+
+    /// The verdict said that the remembered key is not the table's: ask again.
+    pub(crate) fn forget(&self, subject: &Subject) {
+        self.0.lock().remove(subject);
+    }
+}
+
+fn forget_some(map: &mut HashMap<Subject, SubjectKey>) {
+    let mut odd = false;
+    map.retain(|_, known| {
+        odd = !odd;
+        odd || !known.written || known.state != State::Live
+    });
+}
+
+fn erased_subject() -> Error {
+    Error::refused("subject-erasing", "this subject is erased, or being erased: no new document can be stored for it")
+}
+
+/// The subject that stands for a tenant as a whole: its key also makes the tenant's keyed digests.
+pub(crate) fn tenant_subject(tenant: &Tenant) -> Subject {
+    Subject::of_tenant(tenant)
+}
