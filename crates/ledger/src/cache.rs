@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 const PARTS: usize = 64;
@@ -49,6 +50,8 @@ pub(crate) struct Cache {
     parts: Vec<Mutex<Part>>,
     part_bytes: usize,
     hasher: RandomState,
+    /// Goes up when everything is forgotten: a fill begun before is dropped.
+    generation: AtomicU64,
 }
 
 /// The hash is already one.
@@ -76,7 +79,7 @@ fn cost(held: &Held) -> usize {
 impl Cache {
     pub(crate) fn new(bytes: usize) -> Self {
         let parts = (0..PARTS).map(|_| Mutex::default()).collect();
-        Self { parts, part_bytes: bytes / PARTS, hasher: RandomState::new() }
+        Self { parts, part_bytes: bytes / PARTS, hasher: RandomState::new(), generation: AtomicU64::new(0) }
     }
 
     /// The name of a key inside this process: for the cache and for the committer's overlap rule.
@@ -117,9 +120,17 @@ impl Cache {
         self.put(hash, key, held, false);
     }
 
-    /// A value read from a snapshot whose head was `as_of`.
-    pub(crate) fn fill(&self, hash: u64, key: &ResourceKey, held: Held, as_of: u64) {
+    /// Taken before a value is fetched that is to be filled in.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A value read from a snapshot whose head was `as_of`, begun in `generation`.
+    pub(crate) fn fill(&self, hash: u64, key: &ResourceKey, held: Held, as_of: u64, generation: u64) {
         let mut part = self.part(hash).lock();
+        if self.generation() != generation {
+            return;
+        }
         let stale = match part.entries.get(&hash) {
             Some(entry) if entry.key == *key => entry.held.n > held.n || (entry.held.n == held.n && !entry.hidden),
             Some(_) => false,
@@ -137,6 +148,7 @@ impl Cache {
 
     /// Everything goes: another leader may have written, or a subject was erased.
     pub(crate) fn clear(&self, floor: u64) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         for part in &self.parts {
             let mut part = part.lock();
             let floor = part.floor.max(floor);

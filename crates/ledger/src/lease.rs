@@ -17,12 +17,14 @@ pub(crate) struct Lease {
     /// Moment until which remembered values may be served; 0 while following.
     valid_until: AtomicU64,
     leadership: watch::Sender<Leadership>,
+    /// The head row was seen at least once.
+    settled: watch::Sender<bool>,
 }
 
 impl Lease {
     pub(crate) fn new(duration: Duration) -> Self {
         let leadership = watch::Sender::new(Leadership::Follower { leader_url: None });
-        Self { duration, valid_until: AtomicU64::new(0), leadership }
+        Self { duration, valid_until: AtomicU64::new(0), leadership, settled: watch::Sender::new(false) }
     }
     pub(crate) fn duration(&self) -> Duration {
         self.duration
@@ -42,10 +44,17 @@ impl Lease {
         self.leadership.subscribe()
     }
 
+    /// False when it is not known in time who leads.
+    pub(crate) async fn settled(&self, limit: Duration) -> bool {
+        let mut settled = self.settled.subscribe();
+        matches!(tokio::time::timeout(limit, settled.wait_for(|settled| *settled)).await, Ok(Ok(_)))
+    }
+
     /// The epoch is ours, by a statement sent at `sent`.
     pub(crate) fn lead(&self, epoch: u64, sent: Moment) {
         self.renewed(sent);
         self.leadership.send_replace(Leadership::Leader { epoch });
+        self.settled.send_replace(true);
     }
     /// A statement that renewed the lease was sent at `sent` and has committed.
     pub(crate) fn renewed(&self, sent: Moment) {
@@ -56,6 +65,7 @@ impl Lease {
         self.valid_until.store(0, Ordering::Release);
         let follower = Leadership::Follower { leader_url };
         self.leadership.send_if_modified(|now| std::mem::replace(now, follower.clone()) != follower);
+        self.settled.send_replace(true);
     }
 
     /// The refusal that the server turns into 307.

@@ -1,16 +1,36 @@
 //! THE RECORD: everything that speaks to PostgreSQL, and the only place with SQL.
 
+mod cache;
+mod changes;
+mod clock;
+mod committer;
 pub mod connection;
+mod fetch;
 pub mod gateway;
+mod lease;
+pub mod metrics;
 pub mod migrations;
+mod prepare;
+mod publish;
 pub mod read;
+mod recall;
+mod record;
+mod refusal;
 pub mod request;
 pub mod retention;
+mod ring;
+mod sequencer;
 pub mod server;
+pub mod settings;
+mod subjects;
 pub mod system;
 
 pub use gateway::{Leadership, Ledger};
+pub use metrics::Metrics;
 pub use request::{
     Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,
     Resource, Write, Written,
 };
+#[cfg(feature = "seeded-bugs")]
+pub use settings::SeededBug;
+pub use settings::{DATASET, Settings};

@@ -3,8 +3,8 @@
 use crate::committer::{
     Done, Stored,
     statement::{signed, unsigned},
-    unreachable,
 };
+use crate::connection::classify;
 use bytes::Bytes;
 use model::{Class, Error, Kind, ResourceKey, Result, Tenant};
 use tokio_postgres::{Client, Row};
@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 /// First and last position of a batch that committed.
 pub(crate) async fn batch(client: &Client, uuid: &str) -> Result<Option<(u64, u64)>> {
     let text = "SELECT first, last FROM nephkeep.batch WHERE batch_uuid = $1::text::uuid";
-    let row = client.query_opt(text, &[&uuid]).await.map_err(unreachable)?;
+    let row = client.query_opt(text, &[&uuid]).await.map_err(|error| classify(&error))?;
     row.map(|row| Ok((unsigned(row.get(0))?, unsigned(row.get(1))?))).transpose()
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn key_of(row: &Row, at: usize) -> Result<ResourceKey> {
 /// The writes at these positions.
 pub(crate) async fn written(client: &Client, first: u64, last: u64) -> Result<Vec<(ResourceKey, Done)>> {
     let text = "SELECT tenant, kind, id, n, version FROM nephkeep.change WHERE n BETWEEN $1 AND $2 ORDER BY n";
-    let rows = client.query(text, &[&signed(first), &signed(last)]).await.map_err(unreachable)?;
+    let rows = client.query(text, &[&signed(first), &signed(last)]).await.map_err(|error| classify(&error))?;
     let write = |row: &Row| Ok((key_of(row, 0)?, Done { n: unsigned(row.get(3))?, version: unsigned(row.get(4))? }));
     rows.iter().map(write).collect()
 }
@@ -43,9 +43,8 @@ pub(crate) async fn as_of(client: &Client, key: &ResourceKey, before: u64) -> Re
             SELECT c.n, c.version, c.ordinal, c.class, c.sealed, c.prev_n
             FROM back b JOIN nephkeep.change c ON c.n = b.prev_n WHERE b.n >= $4)
         SELECT n, version, ordinal, class, sealed FROM back WHERE n < $4 ORDER BY n DESC LIMIT 1";
-    let found =
-        client.query_opt(text, &[&key.tenant.as_str(), &key.kind.code(), &&*key.id, &signed(before)]).await;
-    let Some(row) = found.map_err(unreachable)? else { return Ok(None) };
+    let found = client.query_opt(text, &[&key.tenant.as_str(), &key.kind.code(), &&*key.id, &signed(before)]).await;
+    let Some(row) = found.map_err(|error| classify(&error))? else { return Ok(None) };
     let Some(sealed) = row.get::<_, Option<&[u8]>>(4) else { return Ok(None) };
     Ok(Some(Stored {
         version: unsigned(row.get(1))?,

@@ -4,6 +4,7 @@ use crate::{
     Settings,
     cache::Cache,
     committer::Offenders,
+    connection::Connector,
     lease::Lease,
     metrics::Metrics,
     publish::{Lives, Published},
@@ -18,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub(crate) struct Record {
     pub settings: Settings,
-    pub postgres: tokio_postgres::Config,
+    pub connector: Connector,
     pub pool: deadpool_postgres::Pool,
     pub keystore: Arc<Keystore>,
     pub log: Arc<TransparencyLog>,
@@ -46,7 +47,10 @@ impl Record {
     }
     /// A position of the current incarnation.
     pub(crate) fn position_now(&self, n: u64) -> Result<Position> {
-        let life = self.lives.current().ok_or_else(|| model::Error::bug("a position was asked for before the history was read"))?;
+        let life = self
+            .lives
+            .current()
+            .ok_or_else(|| model::Error::bug("a position was asked for before the history was read"))?;
         Ok(Position { shard: self.shard(), incarnation: life.incarnation, n })
     }
     pub(crate) fn publish(&self, n: u64) {
@@ -54,4 +58,3 @@ impl Record {
         self.metrics.published.set(self.published.get());
     }
 }
-

@@ -5,7 +5,7 @@
 //! subject cannot take two keys. A key remembered wrongly is corrected by the statement's verdict.
 
 use keys::{KeyId, Keystore};
-use model::{Error, Result, Subject, Tenant};
+use model::{Error, Result, Subject};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
@@ -51,7 +51,7 @@ impl Subjects {
     pub(crate) fn known(&self, subject: &Subject) -> Result<Option<SubjectKey>> {
         let found = self.0.lock().get(subject).copied();
         match found {
-            Some(SubjectKey { state: State::Erasing | State::Erased, .. }) => Err(erased_subject()),
+            Some(SubjectKey { state: State::Erasing | State::Erased, .. }) => Err(refused()),
             found => Ok(found),
         }
     }
@@ -93,11 +93,6 @@ fn forget_some(map: &mut HashMap<Subject, SubjectKey>) {
     });
 }
 
-fn erased_subject() -> Error {
+pub(crate) fn refused() -> Error {
     Error::refused("subject-erasing", "this subject is erased, or being erased: no new document can be stored for it")
-}
-
-/// The subject that stands for a tenant as a whole: its key also makes the tenant's keyed digests.
-pub(crate) fn tenant_subject(tenant: &Tenant) -> Subject {
-    Subject::of_tenant(tenant)
 }

@@ -36,6 +36,11 @@ impl Tenant {
         }
         Ok(Self(name.into()))
     }
+    /// The same name, shared instead of copied.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -59,7 +59,9 @@ impl Waiting {
         for job in std::mem::take(&mut self.deferred) {
             self.consider(job, &mut pick);
         }
-        while pick.jobs.len() < self.groups_max && pick.bytes < self.bytes_max && self.deferred.len() < self.groups_max * 8
+        while pick.jobs.len() < self.groups_max
+            && pick.bytes < self.bytes_max
+            && self.deferred.len() < self.groups_max * 8
         {
             let Ok(job) = self.queue.try_recv() else { break };
             self.consider(job, &mut pick);
@@ -71,7 +73,8 @@ impl Waiting {
         if job.reply.is_closed() {
             return;
         }
-        let full = pick.jobs.len() >= self.groups_max || (pick.bytes + job.bytes > self.bytes_max && !pick.jobs.is_empty());
+        let full =
+            pick.jobs.len() >= self.groups_max || (pick.bytes + job.bytes > self.bytes_max && !pick.jobs.is_empty());
         let overlaps = job.locks.iter().any(|lock| pick.taken.contains(lock) || pick.passed.contains_key(lock));
         if !full && !overlaps {
             pick.taken.extend(&job.locks);

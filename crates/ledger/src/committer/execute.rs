@@ -7,7 +7,7 @@ use super::{
     partitions,
     statement::{self, Answer, Arrays, Head},
 };
-use crate::{Change, ChangeAction, cache::Held, clock::Moment, record::Record, ring::Stretch};
+use crate::{Change, ChangeAction, cache::Held, clock::Moment, connection::classify, record::Record, ring::Stretch};
 use bytes::Bytes;
 use model::{Class, Error, Result};
 use tokio_postgres::Row;
@@ -24,14 +24,15 @@ impl Leader<'_> {
                 continue;
             }
             let uuid = uuid::Uuid::new_v4().to_string();
-            let (warnings, sent) = (self.session.warnings(), Moment::now());
+            self.session.take_unreplicated();
+            let sent = Moment::now();
             let head = self.head(uuid.clone());
             let ran = {
                 let arrays = Arrays::of(&jobs);
-                statement::run(&self.session.client, &self.session.statement, &head, &arrays).await
+                statement::run(self.session.client(), &self.session.statement, &head, &arrays).await
             };
             let fault = match ran {
-                Ok(rows) if self.session.warnings() == warnings => {
+                Ok(rows) if !self.session.take_unreplicated() => {
                     self.written = self.record.published.get();
                     self.renewed = sent;
                     self.record.lease.renewed(sent);
@@ -80,7 +81,7 @@ impl Leader<'_> {
     async fn emergency(&mut self) -> Result<()> {
         let width = self.record.settings.change_partition;
         tracing::warn!(next = self.next, "a partition was missing: making it now");
-        self.ensured = partitions::ensure(&self.session.client, width, self.next, self.hlc.micros()).await?;
+        self.ensured = partitions::ensure(self.session.client(), width, self.next, self.hlc.micros()).await?;
         Ok(())
     }
 
@@ -127,7 +128,7 @@ impl Leader<'_> {
 fn fail(jobs: Vec<Job>, error: &tokio_postgres::Error) {
     tracing::warn!(sqlstate = error.code().map(|code| code.code()), "PostgreSQL refuses a batch");
     for job in jobs {
-        job.answer(Outcome::Failed(fault::unavailable(error)));
+        job.answer(Outcome::Failed(classify(error)));
     }
 }
 
@@ -201,7 +202,11 @@ fn remember(record: &Record, effects: &[Effect<'_>], ordinal: u32) {
             let document = effect.member.document.as_ref().map(|document| document.canonical.clone());
             let Effect { n, version, class, .. } = *effect;
             let held = Held { version, ordinal, n, class, document };
-            if hide { record.cache.hide(*hash, key, held) } else { record.cache.write(*hash, key, held) }
+            if hide {
+                record.cache.hide(*hash, key, held)
+            } else {
+                record.cache.write(*hash, key, held)
+            }
             if let Some((subject, _)) = effect.member.subject.as_ref().filter(|_| !hide) {
                 record.subjects.written(subject);
             }

@@ -1,5 +1,6 @@
 //! What an error of PostgreSQL means for the statement that met it.
 
+use crate::connection::{is_gone, is_partition_missing};
 use model::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
@@ -24,8 +25,8 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
         let Some(found) = error.as_db_error() else {
-            // Errors of our own encoding never reach the server.
-            return if error.is_closed() || is_io(error) { Self::Unknown } else { Self::Member };
+            // A mistake of our own encoding never reached the server.
+            return if is_gone(error) { Self::Unknown } else { Self::Member };
         };
         let code = found.code();
         if !matches!(found.parsed_severity(), Some(Severity::Error)) {
@@ -34,41 +35,15 @@ impl Fault {
         match code.code() {
             "NK001" => Self::LeaseLost,
             "NK002" => Self::Differs,
-            _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => Self::Again,
-            _ if *code == SqlState::CHECK_VIOLATION && found.constraint().is_none() => Self::NoPartition,
+            _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
+                Self::Again
+            }
+            _ if is_partition_missing(error) => Self::NoPartition,
             // 55P02 and 57014 are somebody's cancel: aborted.
             "57014" => Self::Again,
             code if ["22", "23", "21", "54"].contains(&&code[..2]) => Self::Member,
             _ => Self::Server,
         }
-    }
-}
-
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if cause.is::<std::io::Error>() {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
-}
-
-/// A server that cannot now: nothing was written.
-pub(crate) fn unavailable(error: &tokio_postgres::Error) -> Error {
-    let failed = match error.code() {
-        Some(code) if *code == SqlState::DISK_FULL => {
-            Error::retry("disk-full", "the record's disk is full: nothing was written; free space and try again")
-        }
-        Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-            Error::retry("record-read-only", "PostgreSQL is read only (a standby?): nothing was written")
-        }
-        _ => Error::retry("record-unavailable", "PostgreSQL cannot take the write now: nothing was written"),
-    };
-    match error.code() {
-        Some(code) => failed.with("sqlstate", code.code()),
-        None => failed,
     }
 }
 

@@ -3,13 +3,9 @@
 use super::{
     Waiting,
     head::{self, Head, Term},
-    session::{Session, unreachable},
+    session::Session,
 };
-use crate::{
-    clock::Moment,
-    lease::Watch,
-    record::Record,
-};
+use crate::{clock::Moment, lease::Watch, record::Record};
 use model::{Error, Result};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,15 +57,15 @@ fn unavailable(record: &Record) -> Error {
 }
 
 async fn follow(record: &Record, waiting: &mut Waiting, pause: &mut Duration) -> Result<Won> {
-    let session = Session::open(&record.postgres, &record.settings).await.map_err(unreachable)?;
+    let session = Session::open(&record.connector, &record.settings).await?;
     let mut watch = Watch::default();
     loop {
         let sent = Moment::now();
-        let Some(found) = head::read(&session.client, record.shard()).await? else {
-            head::create(&session.client, record).await?;
+        let Some(found) = head::read(session.client(), record.shard()).await? else {
+            head::create(session.client(), record).await?;
             continue;
         };
-        record.lives.set(head::lives(&session.client, record.shard()).await?);
+        record.lives.set(head::lives(session.client(), record.shard()).await?);
         record.publish(found.published);
         *pause = BACK_OFF;
         let expired = watch.expired(found.epoch, found.renewals, found.lease, sent);

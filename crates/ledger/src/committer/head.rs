@@ -2,11 +2,12 @@
 
 use super::{
     fault::Fault,
-    session::{Session, unreachable},
+    session::Session,
     statement::{signed, unsigned},
 };
 use crate::{
     clock::{self, Moment},
+    connection::classify,
     publish::Life,
     record::Record,
 };
@@ -63,14 +64,14 @@ pub(crate) fn shard_code(shard: Shard) -> i32 {
 
 pub(crate) async fn read(client: &Client, shard: Shard) -> Result<Option<Head>> {
     let text = format!("SELECT {COLUMNS} FROM nephkeep.log_head WHERE shard = $1");
-    let row = client.query_opt(&text, &[&shard_code(shard)]).await.map_err(unreachable)?;
+    let row = client.query_opt(&text, &[&shard_code(shard)]).await.map_err(|error| classify(&error))?;
     row.as_ref().map(decode).transpose()
 }
 
 /// The lives of the log, oldest first.
 pub(crate) async fn lives(client: &Client, shard: Shard) -> Result<Vec<Life>> {
     let text = "SELECT ordinal, random, fork_n FROM nephkeep.history WHERE shard = $1 ORDER BY ordinal";
-    let rows = client.query(text, &[&shard_code(shard)]).await.map_err(unreachable)?;
+    let rows = client.query(text, &[&shard_code(shard)]).await.map_err(|error| classify(&error))?;
     let life = |row: &Row| {
         let ordinal = row.get::<_, i32>(0).cast_unsigned();
         let incarnation = Incarnation { ordinal, random: row.get::<_, i64>(1).cast_unsigned() };
@@ -91,7 +92,7 @@ pub(crate) async fn create(client: &Client, record: &Record) -> Result<()> {
         INSERT INTO nephkeep.history (shard, ordinal, random, parent_ordinal, fork_n, hlc)
         SELECT shard, ordinal, random, NULL, 1, hlc FROM head";
     let hlc = signed(Hlc::from_micros(clock::wall_micros()).0);
-    client.execute(text, &[&shard, &random, &hlc, &lease_ms(record)]).await.map_err(unreachable)?;
+    client.execute(text, &[&shard, &random, &hlc, &lease_ms(record)]).await.map_err(|error| classify(&error))?;
     Ok(())
 }
 
@@ -102,24 +103,26 @@ fn lease_ms(record: &Record) -> i32 {
 /// Takes the lease away from `epoch`: waits for a zombie's row lock, and repeats until one bump is committed
 /// synchronously and without a warning (RECORD 3). `None`: another was faster.
 pub(crate) async fn bump(session: &Session, record: &Record, mut epoch: u64) -> Result<Option<Term>> {
-    let text = "UPDATE nephkeep.log_head SET epoch = epoch + 1, holder = $3, holder_url = $4, flock = $5, lease_ms = $6,
+    let text =
+        "UPDATE nephkeep.log_head SET epoch = epoch + 1, holder = $3, holder_url = $4, flock = $5, lease_ms = $6,
             renewals = renewals + 1, released = false
         WHERE shard = $1 AND epoch = $2 RETURNING epoch, next, hlc";
     let (shard, lease_ms) = (shard_code(record.shard()), lease_ms(record));
     loop {
-        let (warnings, sent) = (session.warnings(), Moment::now());
+        session.take_unreplicated();
+        let sent = Moment::now();
         let url = &record.settings.holder_url;
         let flock = record.settings.flock;
         let bumped =
-            session.client.query_opt(text, &[&shard, &signed(epoch), &record.holder, url, &flock, &lease_ms]).await;
+            session.client().query_opt(text, &[&shard, &signed(epoch), &record.holder, url, &flock, &lease_ms]).await;
         let row = match bumped {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(None),
             Err(error) if Fault::of(&error) == Fault::Again => continue,
-            Err(error) => return Err(unreachable(error)),
+            Err(error) => return Err(classify(&error)),
         };
         epoch = unsigned(row.get(0))?;
-        if session.warnings() == warnings {
+        if !session.take_unreplicated() {
             return Ok(Some(Term { epoch, next: unsigned(row.get(1))?, hlc: Hlc(unsigned(row.get(2))?), sent }));
         }
         tracing::warn!(epoch, "the epoch is not yet on the synchronous standby: trying again");
@@ -131,7 +134,8 @@ pub(crate) async fn bump(session: &Session, record: &Record, mut epoch: u64) -> 
 pub(crate) async fn publish_all(session: &Session, record: &Record, term: &Term) -> Result<()> {
     let text = "UPDATE nephkeep.log_head SET published = next - 1 WHERE shard = $1 AND epoch = $2";
     let parameters = (shard_code(record.shard()), signed(term.epoch));
-    let done = session.client.execute(text, &[&parameters.0, &parameters.1]).await.map_err(unreachable)?;
+    let done =
+        session.client().execute(text, &[&parameters.0, &parameters.1]).await.map_err(|error| classify(&error))?;
     if done == 0 {
         return Err(record.lease.not_leader());
     }
@@ -143,10 +147,11 @@ pub(crate) async fn publish_all(session: &Session, record: &Record, term: &Term)
 pub(crate) async fn renew(session: &Session, record: &Record, epoch: u64) -> Result<bool, tokio_postgres::Error> {
     let text = "UPDATE nephkeep.log_head SET renewals = renewals + 1, published = greatest(published, $3)
         WHERE shard = $1 AND epoch = $2";
-    let (sent, warnings) = (Moment::now(), session.warnings());
+    session.take_unreplicated();
+    let sent = Moment::now();
     let parameters = (shard_code(record.shard()), signed(epoch), signed(record.published.get()));
-    let done = session.client.execute(text, &[&parameters.0, &parameters.1, &parameters.2]).await?;
-    if done == 1 && session.warnings() == warnings {
+    let done = session.client().execute(text, &[&parameters.0, &parameters.1, &parameters.2]).await?;
+    if done == 1 && !session.take_unreplicated() {
         record.lease.renewed(sent);
     }
     Ok(done == 1)
@@ -160,7 +165,7 @@ pub(crate) async fn publish_idle(session: &Session, record: &Record, epoch: u64)
          UPDATE nephkeep.log_head SET published = greatest(published, {published}) \
          WHERE shard = {shard} AND epoch = {epoch}; COMMIT"
     );
-    session.client.batch_execute(&text).await
+    session.client().batch_execute(&text).await
 }
 
 /// A clean end: a successor need not wait.
@@ -168,6 +173,6 @@ pub(crate) async fn release(session: &Session, record: &Record, epoch: u64) -> R
     let text = "UPDATE nephkeep.log_head SET released = true, published = greatest(published, $3)
         WHERE shard = $1 AND epoch = $2";
     let parameters = (shard_code(record.shard()), signed(epoch), signed(record.published.get()));
-    session.client.execute(text, &[&parameters.0, &parameters.1, &parameters.2]).await?;
+    session.client().execute(text, &[&parameters.0, &parameters.1, &parameters.2]).await?;
     Ok(())
 }

@@ -39,6 +39,7 @@ pub(crate) enum Verdict {
     SubjectErased,
     Replay,
     Mismatch,
+    WriteOnly,
 }
 
 impl Verdict {
@@ -54,6 +55,7 @@ impl Verdict {
             6 => Self::SubjectErased,
             7 => Self::Replay,
             8 => Self::Mismatch,
+            9 => Self::WriteOnly,
             _ => return Err(Error::bug("the statement gave an unknown verdict").with("verdict", code)),
         }))
     }

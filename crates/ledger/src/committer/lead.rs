@@ -68,14 +68,13 @@ pub(crate) async fn run(record: &Record, won: Won, waiting: &mut Waiting, stop: 
 impl<'a> Leader<'a> {
     async fn begin(record: &'a Record, won: Won, stop: watch::Receiver<bool>) -> Result<Self> {
         let Won { session, term } = won;
-        record.lives.set(head::lives(&session.client, record.shard()).await?);
+        record.lives.set(head::lives(session.client(), record.shard()).await?);
         let micros = clock::wall_micros().max(term.hlc.micros());
         let width = record.settings.change_partition;
-        let ensured = partitions::ensure(&session.client, width, term.next, micros).await?;
+        let ensured = partitions::ensure(session.client(), width, term.next, micros).await?;
         let written = term.next - 1;
         let renewed = term.sent;
-        let mut leader =
-            Self { record, session, epoch: 0, hlc: Hlc(0), next: 0, ensured, renewed, written, stop };
+        let mut leader = Self { record, session, epoch: 0, hlc: Hlc(0), next: 0, ensured, renewed, written, stop };
         leader.enter(&term).await?;
         Ok(leader)
     }
@@ -126,7 +125,7 @@ impl<'a> Leader<'a> {
                 // The transaction may still be open: a broken chore must not swallow the next batch.
                 tracing::warn!(%error, "the lease could not be renewed; trying again");
                 self.renewed = Moment::now();
-                if self.session.client.batch_execute("ROLLBACK").await.is_err() {
+                if self.session.client().batch_execute("ROLLBACK").await.is_err() {
                     return self.recover(waiting).await;
                 }
             }
@@ -140,11 +139,11 @@ impl<'a> Leader<'a> {
             return Flow::Continue(());
         }
         let width = self.record.settings.change_partition;
-        match partitions::ensure(&self.session.client, width, self.next, micros).await {
+        match partitions::ensure(self.session.client(), width, self.next, micros).await {
             Ok(ensured) => self.ensured = ensured,
             Err(error) => {
                 tracing::warn!(%error, "partitions could not be made ahead; trying again");
-                if self.session.client.is_closed() {
+                if self.session.client().is_closed() {
                     return self.recover(waiting).await;
                 }
             }

@@ -17,7 +17,6 @@ pub(crate) mod statement;
 pub(crate) use collect::{Waiting, hot_key};
 pub(crate) use job::{Document, Done, Job, Member, Outcome, Step, Stored, Verdict, has_names};
 pub(crate) use offenders::Offenders;
-pub(crate) use session::unreachable;
 
 use crate::record::Record;
 use std::sync::Arc;

@@ -38,7 +38,9 @@ impl Offenders {
         match map.get(principal) {
             Some((failures, since)) if *failures >= FAILURES && now.since(*since) <= WINDOW => {
                 let message = "too many documents of this principal could not be stored: wait, and correct them";
-                Err(Error::retry("writes-held-off", message).with("failures", *failures).with("wait_s", WINDOW.as_secs()))
+                Err(Error::retry("writes-held-off", message)
+                    .with("failures", *failures)
+                    .with("wait_s", WINDOW.as_secs()))
             }
             _ => Ok(()),
         }

@@ -3,8 +3,8 @@
 //! A partition is made as a table of its own and then attached, which blocks neither readers nor writers. There is
 //! no default partition: a missing one raises, and the committer makes it and runs the batch again.
 
-use crate::clock;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use crate::{clock, connection::classify};
+use jiff::civil::Date;
 use model::{Error, Result};
 use tokio_postgres::Client;
 
@@ -33,7 +33,7 @@ struct Part {
 }
 
 fn failed(error: tokio_postgres::Error) -> Error {
-    Error::retry("partition-failed", "a partition of the record could not be made").caused_by(error)
+    classify(&error).with("while", "making a partition")
 }
 
 /// Makes what is missing for positions from `next` on and moments from `micros` on; drops expired request days.
@@ -56,10 +56,8 @@ fn positions(at: u64, width: u64) -> Part {
 }
 
 fn date_of(day: i32) -> Result<Date> {
-    let second = i64::from(day) * 86_400;
-    let moment = Timestamp::from_second(second);
-    let moment = moment.map_err(|error| Error::bug("the record's clock is out of range").caused_by(error))?;
-    Ok(moment.to_zoned(TimeZone::UTC).date())
+    let moved = jiff::Span::new().try_days(day).and_then(|span| Date::constant(1970, 1, 1).checked_add(span));
+    moved.map_err(|error| Error::bug("the record's clock is out of range").caused_by(error))
 }
 
 fn days_and_months(day: i32) -> Result<Vec<Part>> {
@@ -75,7 +73,12 @@ fn days_and_months(day: i32) -> Result<Vec<Part>> {
         let out_of_range = |error: jiff::Error| Error::bug("the record's clock is out of range").caused_by(error);
         let next = month.last_of_month().tomorrow().map_err(out_of_range)?;
         let name = format!("audit_{}", month.strftime("%Y_%m"));
-        parts.push(Part { table: "audit", name, from: format!("'{month} 00:00:00+00'"), to: format!("'{next} 00:00:00+00'") });
+        parts.push(Part {
+            table: "audit",
+            name,
+            from: format!("'{month} 00:00:00+00'"),
+            to: format!("'{next} 00:00:00+00'"),
+        });
         month = next;
     }
     Ok(parts)

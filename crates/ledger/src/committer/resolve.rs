@@ -1,10 +1,9 @@
 //! Unknown outcomes are decided by identity (RECORD 3): bump the epoch, then look the batch up.
 
 use super::{
-    Done, Job, Member, Outcome, Step, Waiting,
-    head,
+    Done, Job, Member, Outcome, Step, Waiting, head,
     lead::{Flow, Leader},
-    session::{Session, unreachable},
+    session::Session,
 };
 use crate::{clock::Moment, recall};
 use model::{Error, ResourceKey, Result};
@@ -43,7 +42,12 @@ impl Leader<'_> {
     }
 
     /// Answers what had committed and returns what had not, to be run again. `Err`: the lease is lost, all answered.
-    pub(crate) async fn resolve(&mut self, mut jobs: Vec<Job>, uuid: &str, waiting: &mut Waiting) -> Result<Vec<Job>, ()> {
+    pub(crate) async fn resolve(
+        &mut self,
+        mut jobs: Vec<Job>,
+        uuid: &str,
+        waiting: &mut Waiting,
+    ) -> Result<Vec<Job>, ()> {
         self.record.metrics.unknown_outcomes.add(u64::from(!jobs.is_empty()));
         tracing::warn!(groups = jobs.len(), "the connection to the record broke; finding out what was committed");
         let (started, mut pause) = (Moment::now(), BACK_OFF);
@@ -67,9 +71,11 @@ impl Leader<'_> {
                 Err(error) => tracing::debug!(%error, "the record is not back yet"),
             }
             if waited > PATIENCE {
-                waiting.refuse_for(pause, || {
-                    Error::retry("record-unreachable", "PostgreSQL does not answer; nothing was written")
-                }).await;
+                waiting
+                    .refuse_for(pause, || {
+                        Error::retry("record-unreachable", "PostgreSQL does not answer; nothing was written")
+                    })
+                    .await;
             } else {
                 tokio::time::sleep(pause).await;
             }
@@ -78,22 +84,22 @@ impl Leader<'_> {
     }
 
     async fn stand(&mut self, jobs: &mut Vec<Job>, uuid: &str) -> Result<Standing> {
-        if *self.stop.borrow() && self.session.client.is_closed() {
+        if *self.stop.borrow() && self.session.client().is_closed() {
             return Ok(Standing::Stopped);
         }
-        if self.session.client.is_closed() {
-            self.session = Session::open(&self.record.postgres, &self.record.settings).await.map_err(unreachable)?;
+        if self.session.client().is_closed() {
+            self.session = Session::open(&self.record.connector, &self.record.settings).await?;
         }
         let term = loop {
             if let Some(term) = head::bump(&self.session, self.record, self.epoch).await? {
                 break term;
             }
-            let Some(found) = head::read(&self.session.client, self.record.shard()).await? else {
+            let Some(found) = head::read(self.session.client(), self.record.shard()).await? else {
                 return Err(Error::corrupt("head-missing", "the record has lost its head row"));
             };
             if found.holder != self.record.holder {
                 self.record.lease.lose(found.holder_url.clone());
-                let known = look_up(&self.session.client, jobs, uuid).await?;
+                let known = look_up(self.session.client(), jobs, uuid).await?;
                 // Its leader raises `published` right after its own clean bump.
                 if found.published < known.1 {
                     return Err(Error::retry("record-unreachable", "the new leader has not shown what it took over"));
@@ -106,7 +112,7 @@ impl Leader<'_> {
         };
         // Kept at once: a failure below must not make us compare with an epoch that is past.
         self.epoch = term.epoch;
-        let found = look_up(&self.session.client, jobs, uuid).await?;
+        let found = look_up(self.session.client(), jobs, uuid).await?;
         self.enter(&term).await?;
         answer(jobs, found);
         Ok(Standing::Ours)

@@ -120,10 +120,29 @@ impl<'a> Arrays<'a> {
     /// In the order of the statement's `$8` and following.
     fn parameters(&self) -> [&(dyn ToSql + Sync); 23] {
         [
-            &self.group, &self.op, &self.tenant, &self.kind, &self.id, &self.expected, &self.version, &self.class,
-            &self.subject, &self.key_id, &self.at_type, &self.lifecycle_status, &self.priority, &self.is_bundle,
-            &self.creation_date, &self.last_update, &self.content_tag, &self.sealed, &self.principal, &self.purpose,
-            &self.request, &self.body_tag, &self.blind,
+            &self.group,
+            &self.op,
+            &self.tenant,
+            &self.kind,
+            &self.id,
+            &self.expected,
+            &self.version,
+            &self.class,
+            &self.subject,
+            &self.key_id,
+            &self.at_type,
+            &self.lifecycle_status,
+            &self.priority,
+            &self.is_bundle,
+            &self.creation_date,
+            &self.last_update,
+            &self.content_tag,
+            &self.sealed,
+            &self.principal,
+            &self.purpose,
+            &self.request,
+            &self.body_tag,
+            &self.blind,
         ]
     }
 }

@@ -3,7 +3,7 @@
 --     8 idempotency key (last member of its group; `expected` = how many writes the group has),
 --     9 use of a subject's key for keyed digests only (first member of its group).
 -- verdict: 0 ok, 1 version-conflict, 2 exists, 3 absent, 4 reseal-version, 5 reseal-key, 6 subject-erased,
---     7 idempotency-replay, 8 idempotency-mismatch.
+--     7 idempotency-replay, 8 idempotency-mismatch, 9 write-only (a read of a restricted document).
 WITH m AS MATERIALIZED (
     SELECT * FROM unnest(
         $8::int4[], $9::int2[], $10::text[], $11::int2[], $12::text[], $13::int8[], $14::int8[], $15::int2[],
@@ -22,7 +22,7 @@ decided AS MATERIALIZED (
         s.key_id AS subject_key, q.n AS request_n, q.writes AS request_writes,
         CASE
             WHEN m.op = 8 THEN CASE WHEN q.n IS NULL THEN 0 WHEN q.body_tag = m.body_tag THEN 7 ELSE 8 END
-            WHEN m.op = 0 THEN 0
+            WHEN m.op = 0 THEN CASE WHEN r.class >= 3 AND NOT r.deleted THEN 9 ELSE 0 END
             WHEN m.op IN (1, 4) AND r.deleted IS FALSE THEN 2
             WHEN m.op = 1 THEN 0
             WHEN m.op IN (2, 3, 5, 7) AND r.deleted IS NOT FALSE THEN 3
