@@ -1,30 +1,13 @@
 //! Reading the change log: from the ring when the next change is there, else from PostgreSQL; up to `published`.
 
 use crate::{
-    Change, ChangeAction, ChangePage, Content, Resource,
-    clock::Moment,
-    committer::{
-        Stored,
-        statement::{signed, unsigned},
-    },
-    connection::{discard_if_gone, reader},
-    gateway::opened,
-    recall::key_of,
-    record::Record,
+    Change, ChangeAction, ChangePage, Content, Resource, clock::Moment, committer::Stored, gateway::opened,
+    read::changes::read, record::Record,
 };
-use bytes::Bytes;
-use model::{Access, Action, Class, Error, Incarnation, Position, Result, Tenant};
+use model::{Access, Action, Position, Result, Tenant};
 use std::time::Duration;
-use tokio_postgres::Row;
 
 const LIMIT: usize = 10_000;
-/// Positions looked through in one statement: a tenant with few changes costs no more than this.
-const WINDOW: u64 = 20_000;
-
-const TEXT: &str = "SELECT tenant, kind, id, n, ordinal, random, version, action, class, principal, hlc, content_tag,
-        sealed
-    FROM nephkeep.change WHERE n > $1 AND n <= $2 AND tenant = $3 ORDER BY n LIMIT $4";
-
 pub(crate) async fn after(
     record: &Record,
     access: &Access,
@@ -79,48 +62,8 @@ async fn page(record: &Record, tenant: &Tenant, at: u64, head: u64, limit: usize
             return Ok((found, last));
         }
     }
-    let to = head.min(at.saturating_add(WINDOW));
-    let client = reader(&record.pool).await?;
-    let asked = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = match client.query(TEXT, &[&signed(at), &signed(to), &tenant.as_str(), &asked]).await {
-        Ok(rows) => rows,
-        Err(error) => return Err(discard_if_gone(client, &error)),
-    };
-    let changes = rows.iter().map(|row| decode(record, row)).collect::<Result<Vec<_>>>()?;
-    let last = changes.last().filter(|_| changes.len() == limit).map_or(to, |change| change.position.n);
-    Ok((changes, last))
-}
-
-pub(crate) fn action_of(code: i16) -> Result<ChangeAction> {
-    Ok(match code {
-        1 => ChangeAction::Created,
-        2 => ChangeAction::Updated,
-        3 => ChangeAction::Deleted,
-        4 => ChangeAction::Fork,
-        5 => ChangeAction::Barrier,
-        _ => return Err(Error::corrupt("action-unknown", "a stored action is not one of 1..=5").with("action", code)),
-    })
-}
-
-pub(crate) fn tag_of(bytes: &[u8]) -> Result<[u8; 32]> {
-    let wrong = || Error::corrupt("tag-malformed", "a stored content tag is not 32 bytes").with("bytes", bytes.len());
-    bytes.try_into().map_err(|_| wrong())
-}
-
-fn decode(record: &Record, row: &Row) -> Result<Change> {
-    let incarnation =
-        Incarnation { ordinal: row.get::<_, i32>(4).cast_unsigned(), random: row.get::<_, i64>(5).cast_unsigned() };
-    Ok(Change {
-        position: Position { shard: record.shard(), incarnation, n: unsigned(row.get(3))? },
-        hlc: unsigned(row.get(10))?,
-        key: key_of(row, 0)?,
-        version: unsigned(row.get(6))?,
-        class: Class::from_code(row.get(8))?,
-        action: action_of(row.get(7))?,
-        principal: row.get(9),
-        content_tag: tag_of(row.get(11))?,
-        stored: row.get::<_, Option<&[u8]>>(12).map_or(Bytes::new(), Bytes::copy_from_slice),
-    })
+    let stretch = read(&record.pool, record.shard(), Some(tenant), at, head, limit).await?;
+    Ok((stretch.changes, stretch.through))
 }
 
 /// The document of a change, in clear.

@@ -12,6 +12,7 @@ use crate::{
     migrations::{self, Phase},
     prepare::{self, Sealed, Versions},
     publish::{Lives, Published},
+    read::history::versions,
     recall,
     record::Record,
     refusal,
@@ -33,6 +34,10 @@ use tokio::{
 /// How often a group is sealed again for a key that keeps changing before it is given up.
 const RESEALS: u32 = 16;
 const READERS: usize = 8;
+/// Versions of one key given at once.
+const HISTORY: usize = 1_000;
+/// How long a snapshot's head may stay unpublished before a read is given up.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +252,7 @@ impl Ledger {
         record.metrics.cache_misses.add(1);
         let generation = record.cache.generation();
         let fetched = self.inner.fetcher.fetch(record, key, hash).await?;
-        let Some(stored) = fetched.stored else { return Ok(None) };
+        let Some(stored) = fetched.row.and_then(Stored::live) else { return Ok(None) };
         access.check_release(stored.class)?;
         let resource = opened(record, key, &stored)?;
         if let (Content::Clear(document), true) = (&resource.document, record.lease.is_valid()) {
@@ -345,8 +350,16 @@ impl Ledger {
     }
     /// All versions, oldest first, tombstones included.
     pub async fn history(&self, access: &Access, key: &ResourceKey) -> Result<Vec<Resource>> {
-        let _ = (access, key);
-        std::future::ready(Err(Error::bug("unbuilt"))).await
+        if let Err(error) = access.check(Action::Read, &key.tenant, Some(key.kind)) {
+            return Err(self.denied(access, Action::Read, error).await);
+        }
+        let record = &self.inner.record;
+        let mut found = versions(&record.pool, record.shard(), key, None, HISTORY).await?;
+        found.reverse();
+        if let Some(newest) = found.last() {
+            record.published.wait_for(newest.position.n, PUBLISH_LIMIT).await?;
+        }
+        self.open_changes(access, &found).await
     }
 
     /// Changes of the caller's tenant after a position (`None`: from the start), waiting up to `wait` for the first.

@@ -1,10 +1,10 @@
 //! What the log says about the past: of a batch, of a request seen before, of a key at a position.
 
-use crate::committer::{
-    Done, Stored,
-    statement::{signed, unsigned},
+use crate::committer::{Done, Stored};
+use crate::{
+    connection::classify,
+    read::rows::{signed, unsigned},
 };
-use crate::connection::classify;
 use bytes::Bytes;
 use model::{Class, Error, Kind, ResourceKey, Result, Tenant};
 use tokio_postgres::{Client, Row};

@@ -5,9 +5,12 @@
 
 use crate::{
     Leadership,
-    changes::{action_name, action_of, tag_of},
-    committer::statement::{signed, unsigned},
+    changes::action_name,
     connection::{discard_if_gone, reader},
+    read::{
+        changes::action,
+        rows::{signed, tag, unsigned, unsigned_int},
+    },
     record::Record,
 };
 use audit::Entry;
@@ -114,18 +117,18 @@ async fn from_table(record: &Record, done: u64, to: u64) -> Result<Vec<Entry>> {
 }
 
 fn entry(record: &Record, row: &Row) -> Result<Entry> {
-    let incarnation = record.lives.incarnation(row.get::<_, i32>(1).cast_unsigned())?;
+    let incarnation = record.lives.incarnation(unsigned_int(row.get(1))?)?;
     Ok(Entry::Write {
         position: Position { shard: record.shard(), incarnation, n: unsigned(row.get(0))? },
         hlc: unsigned(row.get(2))?,
         principal: row.get(3),
         tenant: row.get(4),
-        action: action_name(action_of(row.get(5))?).to_owned(),
+        action: action_name(action(row.get(5))?).to_owned(),
         kind: row.get(6),
         id: row.get(7),
         version: unsigned(row.get(8))?,
         class: Class::from_code(row.get(9))?,
         purpose: row.get(10),
-        content_tag: tag_of(row.get(11))?,
+        content_tag: tag(row, 11)?,
     })
 }

@@ -1,14 +1,11 @@
 //! The head row: read, created, taken over, renewed, released (RECORD 2 to 4).
 
-use super::{
-    fault::Fault,
-    session::Session,
-    statement::{signed, unsigned},
-};
+use super::{fault::Fault, session::Session};
 use crate::{
     clock::{self, Moment},
     connection::classify,
     publish::Life,
+    read::rows::{signed, unsigned},
     record::Record,
 };
 use model::{Error, Hlc, Incarnation, Result, Shard};

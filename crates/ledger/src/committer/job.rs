@@ -1,5 +1,6 @@
 //! A group, sealed and ready for the statement, and what comes of it.
 
+use crate::read::StoredResource;
 use bytes::Bytes;
 use keys::KeyId;
 use model::{Class, Columns, Error, Kind, ResourceKey, Subject, Version};
@@ -113,6 +114,14 @@ pub(crate) struct Stored {
     pub n: u64,
     pub class: Class,
     pub sealed: Bytes,
+}
+
+impl Stored {
+    /// Not a tombstone.
+    pub(crate) fn live(row: StoredResource) -> Option<Self> {
+        let StoredResource { version, ordinal, n, class, sealed, .. } = row;
+        sealed.map(|sealed| Self { version, ordinal, n, class, sealed })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::{self, Moment},
+    read::rows::signed,
     record::Record,
 };
 use model::{Error, Hlc, Result};
@@ -200,10 +201,10 @@ impl<'a> Leader<'a> {
         let hlc = self.tick();
         statement::Head {
             shard: head::shard_code(self.record.shard()),
-            epoch: statement::signed(self.epoch),
+            epoch: signed(self.epoch),
             hlc,
             batch_uuid,
-            published: statement::signed(self.record.published.get()),
+            published: signed(self.record.published.get()),
         }
     }
 }

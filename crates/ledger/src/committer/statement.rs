@@ -1,9 +1,12 @@
 //! The one statement: its text, its parameters, its rows (RECORD 1).
 
 use super::job::{Document, Job, Member, Step, Stored, Verdict, has_names};
-use crate::{Settings, clock};
+use crate::{
+    Settings, clock,
+    read::rows::{signed, unsigned},
+};
 use bytes::Bytes;
-use model::{Class, Error, Hlc, Result};
+use model::{Class, Hlc, Result};
 use tokio_postgres::{Row, types::ToSql};
 
 const TEXT: &str = include_str!("statement.sql");
@@ -58,16 +61,6 @@ pub(crate) struct Arrays<'a> {
     request: Vec<Option<&'a str>>,
     body_tag: Vec<Option<&'a [u8]>>,
     blind: Vec<Option<&'a [u8]>>,
-}
-
-/// Positions and versions stay far below 2^63; one that does not matches nothing.
-pub(crate) fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// A stored counter; never negative in a sound record.
-pub(crate) fn unsigned(n: i64) -> Result<u64> {
-    u64::try_from(n).map_err(|_| Error::corrupt("number-negative", "a stored position or version is negative"))
 }
 
 impl<'a> Arrays<'a> {

@@ -4,5 +4,7 @@
 mod connection;
 mod local;
 mod migrations;
+mod opened;
 mod read;
 mod shared;
+mod writing;
