@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod connection;
+mod leading;
 mod local;
 mod migrations;
 mod opened;
+mod outcomes;
 mod read;
 mod shared;
 mod writing;
