@@ -1,1 +1,51 @@
-fn main() {}
+//! Benchmarks and long checkers: `cargo x bench NAME`, `cargo x power-cut`, `cargo x isolation`. Development only.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod power_cut;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// PostgreSQL on a file system that forgets what was not synced.
+    PowerCut(power_cut::Arguments),
+    /// Serves the disk of the power-cut test.
+    #[command(hide = true)]
+    ServeDisk(power_cut::Serve),
+}
+
+/// Whether what was looked at is as it must be; an error is one's own failure to look.
+type Verdict = model::Result<bool>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let verdict = runtime.block_on(async {
+        match arguments.verb {
+            Verb::PowerCut(arguments) => power_cut::run(arguments).await,
+            Verb::ServeDisk(arguments) => power_cut::serve(&arguments),
+        }
+    });
+    match verdict {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error[{}]: {error}", error.code());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,12 +5,14 @@
 //! creating `/.power-cut` in it, throws the unsynced one away and answers EIO until the power is back
 //! ([`Mounted::restore`], or removing `/.power-cut`). PostgreSQL runs on it as an unprivileged user.
 //!
-//! Needs `/dev/fuse` and root: [`unavailable`] says what is missing.
+//! Needs `/dev/fuse` and root: [`unavailable`] says what is missing. Programs that run on it use [`Disk`].
 
 mod answers;
+mod disk;
 pub mod file;
 pub mod tree;
 
+pub use disk::{Disk, serve};
 pub use file::{Lost, Unsynced};
 pub use tree::Names;
 
