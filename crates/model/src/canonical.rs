@@ -89,19 +89,16 @@ fn utf16_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-fn needs_escape(b: u8) -> bool {
-    b < 0x20 || b == b'"' || b == b'\\'
-}
-
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| needs_escape(*b)) {
-        out.extend_from_slice(&rest[..at]);
-        write_escape(rest[at], out);
-        rest = &rest[at + 1..];
+    loop {
+        let plain = json::plain_len(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(special) = rest.get(plain) else { break };
+        write_escape(*special, out);
+        rest = &rest[plain + 1..];
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

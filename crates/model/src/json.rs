@@ -10,6 +10,7 @@ mod pointer;
 mod serde;
 
 pub(crate) use lookup::Lookup;
+pub(crate) use parse::plain_len;
 pub use parse::{Limits, parse, parse_with};
 pub use pointer::Pointer;
 pub(crate) use pointer::index;

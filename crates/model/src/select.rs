@@ -14,6 +14,10 @@ use crate::json::Json;
 use crate::{Error, Result};
 use std::cmp::Ordering;
 
+const CONDITIONS_MAX: usize = 32;
+const VALUES_MAX: usize = 256;
+const PARTS_MAX: usize = 16;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     Eq,
@@ -66,6 +70,11 @@ impl Filter {
         match self.conditions.iter_mut().find(same) {
             Some(known) => known.values.extend(values),
             None => self.conditions.push(Condition { path, operator, values: values.collect() }),
+        }
+        let too_many = self.conditions.iter().any(|condition| condition.values.len() > VALUES_MAX);
+        if too_many || self.conditions.len() > CONDITIONS_MAX {
+            let message = format!("a query has at most {CONDITIONS_MAX} conditions of {VALUES_MAX} values each");
+            return Err(Error::invalid("filter-malformed", message));
         }
         Ok(())
     }
@@ -170,6 +179,15 @@ pub(crate) fn any_at(value: &Json, path: &str, test: &dyn Fn(&Json) -> bool) -> 
         .any(|(at, _)| value.get(&path[..at]).is_some_and(|member| any_at(member, &path[at + 1..], test)))
 }
 
+/// An attribute a condition may name. Few parts: a member's name may itself have dots, so each dot doubles the ways.
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    if path.is_empty() || path.len() > 256 || path.split('.').count() > PARTS_MAX {
+        let message = format!("a condition names an attribute of 1 to 256 bytes with at most {PARTS_MAX} parts");
+        return Err(Error::invalid("filter-malformed", message));
+    }
+    Ok(())
+}
+
 fn operator_of(name: String) -> Result<(String, Operator)> {
     const SPELLINGS: [(&str, Operator); 8] = [
         (".gte", Operator::Gte),
@@ -187,10 +205,7 @@ fn operator_of(name: String) -> Result<(String, Operator)> {
     }
     let found = SPELLINGS.iter().find_map(|(suffix, operator)| Some((name.strip_suffix(suffix)?, *operator)));
     let (path, operator) = found.map_or((name.as_str(), Operator::Eq), |found| found);
-    if path.is_empty() || path.len() > 256 {
-        let message = "a filter names an attribute of 1 to 256 bytes";
-        return Err(Error::invalid("filter-malformed", message));
-    }
+    check_path(path)?;
     Ok((path.to_owned(), operator))
 }
 
@@ -265,6 +280,9 @@ mod tests {
             ("name*=a", "filter-unsupported"),
             ("=a", "filter-malformed"),
             ("name", "filter-malformed"),
+            (&"a.".repeat(16), "filter-malformed"),
+            (&format!("a={}", "b,".repeat(300)), "filter-malformed"),
+            (&(0..40).map(|n| format!("a{n}=1&")).collect::<String>(), "filter-malformed"),
             ("name=%zz", "query-malformed"),
             ("name=%ff", "query-malformed"),
         ] {

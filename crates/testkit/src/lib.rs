@@ -1,3 +1,4 @@
 //! What tests share: never part of a release.
 
 pub mod fuse;
+pub mod intents;

@@ -283,19 +283,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Steps over everything that needs no thought in a string, eight bytes at a time where it can.
     fn plain(&mut self) {
-        while let Some(word) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let stop = stops(u64::from_le_bytes(*word));
-            if stop != 0 {
-                self.at += stop.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.peek().is_some_and(|b| b != b'"' && b != b'\\' && b >= 0x20) {
-            self.at += 1;
-        }
+        self.at += plain_len(&self.bytes[self.at..]);
     }
 
     fn escape(&mut self) -> Parsed<char> {
@@ -350,6 +339,20 @@ impl Parser<'_> {
             _ => Err(self.malformed("four hex digits were expected after \\u")),
         }
     }
+}
+
+/// How many bytes from the start need no thought in a string, looking at eight at a time where it can.
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let stop = stops(u64::from_le_bytes(*word));
+        if stop != 0 {
+            return at + stop.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < 0x20).unwrap_or(rest.len())
 }
 
 /// The high bit of every byte that is a quote, a backslash or below 0x20. Bits above the first stop may be wrong, the

@@ -115,3 +115,20 @@ fn number<S: Serializer>(literal: &str, serializer: S) -> Result<S::Ok, S::Error
     }
     serializer.serialize_f64(literal.parse().map_err(serde::ser::Error::custom)?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn other_formats_give_and_take_the_same_values() {
+        let text = r#"{"a":[1,-2,1.5,18446744073709551615,true,null,"x"],"b":{}}"#;
+        let through_serde: Json = serde_json::from_str(text).unwrap();
+        assert_eq!(through_serde, json::parse(text.as_bytes()).unwrap());
+        assert_eq!(serde_json::to_string(&through_serde).unwrap(), text);
+        assert!(serde_json::from_str::<Json>(r#"{"a":1,"a":2}"#).is_err());
+        assert_eq!(serde_json::to_string(&Json::Number("1E2".into())).unwrap(), "100.0");
+    }
+}

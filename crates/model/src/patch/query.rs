@@ -8,7 +8,7 @@
 //! - JSONPath, `$.orderItem[?(@.productOffering.id=='1513' && @.action=='add')].quantity`, with `[n]` and `[*]`.
 
 use crate::json::{Json, Pointer};
-use crate::select::{Wanted, any_at, pairs};
+use crate::select::{Wanted, any_at, check_path, pairs};
 use crate::{Error, Result};
 
 /// What is meant when the path ends at an array: the array, or its elements that fulfil the conditions.
@@ -49,8 +49,11 @@ fn shown(path: &str) -> String {
 fn pointer_query(document: &Json, path: &str, end: End) -> Result<Vec<Vec<String>>> {
     let (pointer, query) = path.split_once('?').unwrap_or((path, ""));
     let tokens = Pointer::parse(pointer)?.tokens;
-    let conditions: Vec<_> =
-        pairs(query)?.into_iter().map(|(path, value)| Condition { path, wanted: Wanted::new(value) }).collect();
+    let conditions = pairs(query)?.into_iter().map(|(path, value)| {
+        check_path(&path)?;
+        Ok(Condition { path, wanted: Wanted::new(value) })
+    });
+    let conditions = conditions.collect::<Result<Vec<_>>>()?;
     let mut search = Search { conditions, end, found: Vec::new(), crossed_any: false };
     search.walk(document, &tokens, &mut Vec::new(), &mut Vec::new(), None);
     if !search.crossed_any && !search.conditions.iter().all(|condition| condition.holds(document)) {
@@ -206,6 +209,7 @@ fn conditions(text: &str) -> Option<Vec<Condition>> {
             let (path, value) = part.split_once("==").or_else(|| part.split_once('='))?;
             let path = path.trim().strip_prefix("@.")?.to_owned();
             let value = value.trim();
+            check_path(&path).ok()?;
             Some(Condition { path, wanted: Wanted::new(unquoted(value).unwrap_or(value).to_owned()) })
         })
         .collect()

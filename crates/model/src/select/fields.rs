@@ -6,6 +6,8 @@ use crate::{Error, Result};
 /// What stands in every answer, and in every object a path goes through.
 const IDENTITY: [&str; 3] = ["@type", "id", "href"];
 
+const FIELDS_MAX: usize = 100;
+
 /// A tree of names; a leaf shows everything below it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fields {
@@ -25,6 +27,10 @@ impl Fields {
     pub fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Ok(Self::default());
+        }
+        if text.split(',').count() > FIELDS_MAX {
+            let message = format!("fields names at most {FIELDS_MAX} attributes; leave it out to get all");
+            return Err(Error::invalid("fields-malformed", message));
         }
         let mut shown = Vec::new();
         for path in text.split(',').map(str::trim).filter(|path| *path != "none") {
