@@ -8,12 +8,34 @@ use model::{Access, Action, Position, Result, Tenant};
 use std::time::Duration;
 
 const LIMIT: usize = 10_000;
+
+/// Changes of the caller's tenant that the caller may read.
 pub(crate) async fn after(
     record: &Record,
     access: &Access,
     after: Option<Position>,
     limit: usize,
     wait: Duration,
+) -> Result<ChangePage> {
+    let allowed = |change: &Change| access.check(Action::Read, &change.key.tenant, Some(change.key.kind)).is_ok();
+    turn(record, Some(&access.tenant), allowed, (after, limit, wait)).await
+}
+
+/// Changes of all tenants, for this process itself.
+pub(crate) async fn of_all(
+    record: &Record,
+    after: Option<Position>,
+    limit: usize,
+    wait: Duration,
+) -> Result<ChangePage> {
+    turn(record, None, |_| true, (after, limit, wait)).await
+}
+
+async fn turn(
+    record: &Record,
+    tenant: Option<&Tenant>,
+    allowed: impl Fn(&Change) -> bool,
+    (after, limit, wait): (Option<Position>, usize, Duration),
 ) -> Result<ChangePage> {
     let limit = limit.clamp(1, LIMIT);
     let (mut at, until) = (start(record, after)?, Moment::now().after(wait));
@@ -22,8 +44,8 @@ pub(crate) async fn after(
         let head = *published.borrow_and_update();
         let mut changes = Vec::new();
         if at < head {
-            (changes, at) = page(record, &access.tenant, at, head, limit).await?;
-            changes.retain(|change| access.check(Action::Read, &change.key.tenant, Some(change.key.kind)).is_ok());
+            (changes, at) = page(record, tenant, at, head, limit).await?;
+            changes.retain(&allowed);
         }
         let left = until.since(Moment::now());
         if !changes.is_empty() || (at >= head && left.is_zero()) {
@@ -44,8 +66,14 @@ fn finish(record: &Record, changes: Vec<Change>, at: u64, head: u64) -> Result<C
     Ok(ChangePage { changes, next: record.position_now(at)?, published: record.position_now(head)? })
 }
 
-/// Changes of a tenant after `at`, and how far was looked.
-async fn page(record: &Record, tenant: &Tenant, at: u64, head: u64, limit: usize) -> Result<(Vec<Change>, u64)> {
+/// Changes of a tenant (or of all) after `at`, and how far was looked.
+async fn page(
+    record: &Record,
+    tenant: Option<&Tenant>,
+    at: u64,
+    head: u64,
+    limit: usize,
+) -> Result<(Vec<Change>, u64)> {
     if let Some(stretches) = record.ring.after(at, limit) {
         let all = stretches.iter().flat_map(|stretch| &stretch.changes);
         let (mut found, mut last) = (Vec::new(), at);
@@ -54,7 +82,7 @@ async fn page(record: &Record, tenant: &Tenant, at: u64, head: u64, limit: usize
                 break;
             }
             last = change.position.n;
-            if change.key.tenant == *tenant {
+            if tenant.is_none_or(|tenant| change.key.tenant == *tenant) {
                 found.push(change.clone());
             }
         }
@@ -62,7 +90,7 @@ async fn page(record: &Record, tenant: &Tenant, at: u64, head: u64, limit: usize
             return Ok((found, last));
         }
     }
-    let stretch = read(&record.pool, record.shard(), Some(tenant), at, head, limit).await?;
+    let stretch = read(&record.pool, record.shard(), tenant, at, head, limit).await?;
     Ok((stretch.changes, stretch.through))
 }
 

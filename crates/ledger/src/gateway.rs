@@ -123,6 +123,9 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn record(&self) -> &Record {
+        &self.inner.record
+    }
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.inner.record.lease.leadership()

@@ -5,6 +5,7 @@ mod changes;
 mod clock;
 mod committer;
 pub mod connection;
+pub mod erasure;
 mod fetch;
 pub mod gateway;
 mod lease;

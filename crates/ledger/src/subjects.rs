@@ -40,6 +40,13 @@ impl State {
                 .with("state", code)),
         }
     }
+    pub(crate) fn code(self) -> i16 {
+        match self {
+            Self::Live => 0,
+            Self::Erasing => 1,
+            Self::Erased => 2,
+        }
+    }
 }
 
 pub(crate) fn erased() -> Error {

@@ -22,7 +22,7 @@ pub const BASE_PATH: &str = "/tmf-api/intentManagement/v5";
 const FIRST_STATUS: &str = "Created";
 
 /// What a client may send only unchanged.
-const FIXED: [&str; 7] = ["id", "href", "@type", "@baseType", "creationDate", "lastUpdate", "statusChangeDate"];
+pub const FIXED: [&str; 7] = ["id", "href", "@type", "@baseType", "creationDate", "lastUpdate", "statusChangeDate"];
 
 /// What the server knows about a request.
 #[derive(Debug, Clone, Copy)]

@@ -19,7 +19,7 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     let drawn = getrandom::fill(&mut bytes);
     drawn.map_err(|error| {
-        Error::retry("random-source", "the operating system gave no random numbers").with("why", error)
+        Error::retry("randomness-missing", "the operating system gave no random numbers").with("why", error)
     })?;
     Ok(bytes)
 }

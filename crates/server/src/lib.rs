@@ -3,20 +3,25 @@
 //! Nothing here names a write trait or SQL: every request goes through `ledger`'s gateway with an `Access`.
 
 pub mod clock;
+mod follow;
 pub mod http;
 pub mod hub;
 pub mod identity;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
+pub mod openapi;
 pub mod problem;
 pub mod state;
 
 pub use limits::Limits;
 pub use state::{App, Parts};
 
-use identity::Authenticator;
-use model::{Error, Result};
+use identity::{
+    Authenticator,
+    principals::{self, Issued},
+};
+use model::{Error, Position, Result};
 use std::{future::Future, net::SocketAddr};
 use tokio::net::TcpListener;
 
@@ -35,6 +40,8 @@ pub struct Server {
     listener: TcpListener,
     app: App,
     address: SocketAddr,
+    from: Position,
+    hub: hub::Dispatcher,
 }
 
 impl Server {
@@ -44,7 +51,9 @@ impl Server {
             .local_addr()
             .map_err(|error| Error::refused("listener-failed", "the bound address cannot be read").caused_by(error))?;
         let app = App::new(parts, Authenticator::tokens(), settings.limits, settings.hub);
-        Ok(Self { listener, app, address })
+        let from = principals::load(&app).await?;
+        let hub = hub::Dispatcher::new(&app)?;
+        Ok(Self { listener, app, address, from, hub })
     }
 
     #[must_use]
@@ -57,10 +66,16 @@ impl Server {
         &self.app
     }
 
+    /// Makes the first admin when the record has no principal yet; its token is shown this once.
+    pub async fn bootstrap(&self) -> Result<Option<Issued>> {
+        principals::bootstrap(&self.app).await
+    }
+
     /// Serves until `stop` resolves, then drains.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
         let router = http::router(self.app.clone());
+        let following = tokio::spawn(follow::run(self.app.clone(), self.from, self.hub));
         listen::serve(self.listener, router, self.app, stop).await;
-        Ok(())
+        following.await.map_err(|error| Error::bug("the follower of the log ended badly").caused_by(error))
     }
 }

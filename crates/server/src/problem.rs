@@ -22,19 +22,21 @@ impl From<Error> for Problem {
 }
 
 /// Codes whose status says more than their kind does.
-const PRECISE: [(&str, StatusCode); 15] = [
+const PRECISE: [(&str, StatusCode); 17] = [
     ("credential-missing", StatusCode::UNAUTHORIZED),
     ("credential-unknown", StatusCode::UNAUTHORIZED),
     ("not-leader", StatusCode::TEMPORARY_REDIRECT),
     ("precondition-failed", StatusCode::PRECONDITION_FAILED),
     ("idempotency-mismatch", StatusCode::UNPROCESSABLE_ENTITY),
-    ("patch-failed", StatusCode::UNPROCESSABLE_ENTITY),
+    ("patch-test-failed", StatusCode::CONFLICT),
+    ("patch-target-absent", StatusCode::UNPROCESSABLE_ENTITY),
+    ("json-size", StatusCode::PAYLOAD_TOO_LARGE),
+    ("document-too-large", StatusCode::PAYLOAD_TOO_LARGE),
     ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),
     ("body-too-slow", StatusCode::REQUEST_TIMEOUT),
     ("media-type-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
     ("too-many-failures", StatusCode::TOO_MANY_REQUESTS),
-    ("rate-limited", StatusCode::TOO_MANY_REQUESTS),
     ("subject-erased", StatusCode::GONE),
     ("erased", StatusCode::GONE),
     ("position-gone", StatusCode::GONE),

@@ -24,6 +24,7 @@ pub struct Inner {
     pub limits: Limits,
     pub metrics: Metrics,
     pub hub: hub::Policy,
+    pub started: jiff::Timestamp,
     /// What every `href` begins with.
     pub base_href: String,
     pub requests: Semaphore,
@@ -51,6 +52,7 @@ impl App {
             authenticator,
             metrics: Metrics::default(),
             hub,
+            started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),
             requests: Semaphore::new(limits.requests),
             watchers: Arc::new(Semaphore::new(limits.watchers)),

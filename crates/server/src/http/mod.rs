@@ -1,5 +1,6 @@
 //! The surfaces: TMF921 for the network's own systems, `/api/v1` for everything else, health for machines.
 
+pub mod api;
 pub mod call;
 pub mod headers;
 pub mod health;
@@ -24,6 +25,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(tmf921::routes())
+        .merge(api::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app)

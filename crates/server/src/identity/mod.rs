@@ -6,6 +6,7 @@
 
 mod directory;
 mod failures;
+pub mod principals;
 pub mod token;
 
 pub use directory::{Directory, Identity};

@@ -5,6 +5,9 @@ mod hub;
 mod report;
 mod resource;
 
+pub use answer::{clear, erased, gone, not_found};
+pub use resource::create_from;
+
 use super::call::{At, Call};
 use crate::{problem::Answer, state::App};
 use axum::{

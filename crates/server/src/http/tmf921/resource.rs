@@ -47,11 +47,20 @@ pub async fn create(app: &App, mut call: Call, kind: Kind) -> Answer {
     std::mem::take(&mut call.query).finish("fields")?;
     let body = parse(&call.body)?;
     let id = tmf921::proposed_id(&body)?.map_or_else(clock::new_id, str::to_owned);
-    let prepared = tmf921::create(kind, body, &id, &setting(app, &call))?;
+    store(app, &call, kind, body, &id, &fields).await
+}
+
+/// Stores what a custom resource stands for.
+pub async fn create_from(app: &App, call: &Call, kind: Kind, body: Json, id: &str) -> Answer {
+    store(app, call, kind, body, id, &Fields::default()).await
+}
+
+async fn store(app: &App, call: &Call, kind: Kind, body: Json, id: &str, fields: &Fields) -> Answer {
+    let prepared = tmf921::create(kind, body, id, &setting(app, call))?;
     let stored = prepared.document.clone();
-    let key = ResourceKey::new(&call.access.tenant, kind, &id)?;
-    let receipt = app.ledger.write(&call.access, one(&key, Op::Create, Some(prepared), &call)?).await?;
-    created(app, &call, &receipt, stored, &fields).await
+    let key = ResourceKey::new(&call.access.tenant, kind, id)?;
+    let receipt = app.ledger.write(&call.access, one(&key, Op::Create, Some(prepared), call)?).await?;
+    created(app, call, &receipt, stored, fields).await
 }
 
 /// 201, also for a replay: then with what the first request created.

@@ -1,0 +1,54 @@
+//! Follows the log for what this server keeps in memory: principals and subscriptions.
+//!
+//! A change of either kind is rare and makes the whole kind be read again: no half-applied state, no second decoder.
+
+use crate::{hub::Dispatcher, identity::principals, state::App};
+use model::{Kind, Position, Result};
+use std::time::Duration;
+
+const PAGE: usize = 4096;
+const WAIT: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Runs until the server stops. An unreachable record is waited for: the caches stay as they were.
+pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
+    let mut stopped = app.stop.subscribe();
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let turned = tokio::select! {
+            turned = turn(&app, from, &mut hub) => turned,
+            _ = stopped.wait_for(|stop| *stop) => break,
+        };
+        match turned {
+            Ok(next) => (from, pause) = (next, Duration::from_millis(100)),
+            Err(error) => {
+                tracing::debug!(code = error.code(), "following the log: {error}");
+                if error.code() == "position-voided" {
+                    match reload(&app, &mut hub).await {
+                        Ok(at) => from = at,
+                        Err(error) => tracing::debug!(code = error.code(), "reading again: {error}"),
+                    }
+                }
+                let _ = tokio::time::timeout(pause, stopped.wait_for(|stop| *stop)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+    hub.stop().await;
+}
+
+async fn reload(app: &App, hub: &mut Dispatcher) -> Result<Position> {
+    let at = principals::load(app).await?;
+    hub.reload(app).await?;
+    Ok(at)
+}
+
+async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Position> {
+    let page = app.ledger.log_after(Some(from), PAGE, WAIT).await?;
+    let touched = |kind: Kind| page.changes.iter().any(|change| change.key.kind == kind);
+    if touched(Kind::Principal) {
+        principals::load(app).await?;
+    }
+    hub.settle(app, touched(Kind::Hub)).await?;
+    Ok(page.next)
+}

@@ -1,0 +1,116 @@
+//! Keys: how the keystore is, rotations, erasure of a customer.
+//!
+//! An erasure is durable in the audit log before the record and the keystore (RECORD 11): then the record refuses new
+//! documents of the subject, then the key is destroyed everywhere, then the record says so. Ordering it again goes on
+//! where a stop or a slot that was away left it.
+
+use super::{answer, audit::act, shapes};
+use crate::{http::call::Call, problem::Answer, state::App};
+use axum::extract::State;
+use http::StatusCode;
+use keys::{Destroyed, Keystore};
+use model::{Action, Error, Json, Result, Subject, json::parse};
+use std::sync::Arc;
+
+/// Keystore work reads and writes files: never on an async worker.
+async fn on_keystore<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Keystore) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let keystore = Arc::clone(&app.keystore);
+    let done = tokio::task::spawn_blocking(move || work(&keystore)).await;
+    done.map_err(|error| Error::bug("the keystore's worker ended badly").caused_by(error))?
+}
+
+/// Counts and health of the keystore, its slots and directories; never key material.
+#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", security(("token" = [])),
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
+pub async fn status(State(app): State<App>, call: Call) -> Answer {
+    call.access.check(Action::Operate, &call.access.tenant, None)?;
+    call.query.finish("none")?;
+    let status = on_keystore(&app, Keystore::status).await?;
+    let text =
+        serde_json::to_string(&status).map_err(|error| Error::bug("a status that is no JSON").caused_by(error))?;
+    Ok(crate::http::json(StatusCode::OK, text))
+}
+
+fn subject(call: &Call, body: &Json) -> Result<Subject> {
+    match body.get("customer") {
+        None => Ok(Subject::of_tenant(&call.access.tenant)),
+        Some(customer) => {
+            let rule = "customer is the id of a customer of the tenant, as a string";
+            let wrong = || Error::invalid("attribute-value", rule).with("field", "customer");
+            Subject::of_customer(&call.access.tenant, customer.as_str().ok_or_else(wrong)?)
+        }
+    }
+}
+
+/// A fresh epoch key, or a further version of a subject's data key.
+#[utoipa::path(post, path = "/api/v1/keys/rotations", tag = "keys", security(("token" = [])),
+    request_body = shapes::Rotation,
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
+pub async fn rotate(State(app): State<App>, call: Call) -> Answer {
+    call.access.check(Action::Operate, &call.access.tenant, None)?;
+    call.require_json()?;
+    let body = parse(&call.body)?;
+    match body.get("what").and_then(Json::as_str) {
+        Some("epoch") => {
+            act(&app, &call.access, "epoch-rotate", "ordered", String::new()).await?;
+            let outcome = on_keystore(&app, Keystore::rotate_epoch).await?;
+            Ok(answer(StatusCode::OK, &told(&outcome)))
+        }
+        Some("subject") => {
+            let subject = subject(&call, &body)?;
+            let key = app.ledger.subject_key(&call.access, &subject).await?;
+            act(&app, &call.access, "key-rotate", "ordered", subject.as_str().to_owned()).await?;
+            let version = on_keystore(&app, move |keystore| keystore.rotate_key(key)).await?;
+            let body = Json::object().with("subject", subject.as_str()).with("version", u64::from(version));
+            Ok(answer(StatusCode::OK, &body))
+        }
+        _ => {
+            let rule = "what is rotated is epoch or subject";
+            Err(Error::invalid("attribute-value", rule).with("field", "what").into())
+        }
+    }
+}
+
+/// Erases a customer for good: the key is destroyed in every generation and slot.
+#[utoipa::path(post, path = "/api/v1/erasures", tag = "keys", security(("token" = [])),
+    request_body = shapes::ErasureOrder,
+    responses((status = 200, body = shapes::ErasureResult), (status = 403, body = shapes::Problem),
+        (status = 404, body = shapes::Problem)))]
+pub async fn erase(State(app): State<App>, call: Call) -> Answer {
+    call.access.check(Action::Administer, &call.access.tenant, None)?;
+    call.require_json()?;
+    let body = parse(&call.body)?;
+    if body.get("customer").is_none() {
+        let rule = "an erasure names its customer; a whole tenant is not erased by accident";
+        return Err(Error::invalid("attribute-missing", rule).with("field", "customer").into());
+    }
+    let subject = subject(&call, &body)?;
+    // An unknown subject is refused before anything is recorded about it.
+    app.ledger.subject_key(&call.access, &subject).await?;
+    act(&app, &call.access, "erase", "ordered", subject.as_str().to_owned()).await?;
+    let key = app.ledger.erasure_begin(&call.access, &subject).await?;
+    let outcome = on_keystore(&app, move |keystore| keystore.destroy(&[key])).await?;
+    if outcome.is_complete() {
+        app.ledger.erasure_complete(&call.access, &subject).await?;
+    }
+    let complete = if outcome.is_complete() { "complete" } else { "incomplete" };
+    act(&app, &call.access, "erase", complete, subject.as_str().to_owned()).await?;
+    Ok(answer(StatusCode::OK, &told(&outcome).with("subject", subject.as_str())))
+}
+
+fn told(outcome: &Destroyed) -> Json {
+    let (generation, epoch, failed) = match outcome {
+        Destroyed::Complete { generation, epoch } => (*generation, *epoch, Vec::new()),
+        Destroyed::Incomplete { generation, epoch, failed } => {
+            (*generation, *epoch, failed.iter().map(|slot| Json::from(slot.path.display().to_string())).collect())
+        }
+    };
+    Json::object()
+        .with("complete", outcome.is_complete())
+        .with("generation", generation)
+        .with("epoch", epoch)
+        .with("failed", failed)
+}

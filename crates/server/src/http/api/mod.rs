@@ -1,0 +1,88 @@
+//! Our own API under `/api/v1`: configuration, transactions, the log, history, audit, status, principals, keys.
+//!
+//! Bodies are read by `model::json` (duplicate keys, depth and size refused), never by serde; answers that carry
+//! documents are written by it too, so that numbers keep their digits.
+
+pub mod audit;
+pub mod configuration;
+pub mod history;
+pub mod keys;
+pub mod network_intents;
+pub mod principals;
+pub mod shapes;
+pub mod status;
+pub mod transactions;
+pub mod watch;
+
+use super::{headers, json};
+use crate::state::App;
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+use http::StatusCode;
+use ledger::{Content, Resource};
+use model::{Json, Kind, Position, Result, json::parse};
+
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/openapi.json", get(crate::openapi::document))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/watch", get(watch::watch))
+        .route("/api/v1/history/{kind}/{*id}", get(history::history))
+        .route("/api/v1/transactions", post(transactions::transact))
+        .route("/api/v1/configuration", get(configuration::list))
+        .route(
+            "/api/v1/configuration/{namespace}/{*key}",
+            get(configuration::get).put(configuration::put).delete(configuration::delete).post(configuration::act),
+        )
+        .route("/api/v1/principals", get(principals::list).post(principals::create))
+        .route("/api/v1/principals/{name}", get(principals::get).delete(principals::revoke))
+        .route("/api/v1/principals/{name}/token", post(principals::rotate))
+        .route("/api/v1/keys", get(keys::status))
+        .route("/api/v1/keys/rotations", post(keys::rotate))
+        .route("/api/v1/erasures", post(keys::erase))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
+        .route("/api/v1/network-intents", post(network_intents::create))
+        .route("/api/v1/network-intents/{id}", get(network_intents::get))
+}
+
+/// An answer from our own JSON value.
+pub fn answer(status: StatusCode, body: &Json) -> Response {
+    json(status, body.to_bytes())
+}
+
+/// The same with the position that a reader may send back.
+pub fn positioned(status: StatusCode, body: &Json, position: Position) -> Response {
+    let mut response = answer(status, body);
+    headers::put(response.headers_mut(), headers::LEDGER_POSITION, &position.to_string());
+    response
+}
+
+/// One version of a resource, as lists, histories and transactions show it.
+pub fn version(resource: &Resource) -> Result<Json> {
+    let shown = Json::object()
+        .with("kind", resource.key.kind.as_str())
+        .with("id", &*resource.key.id)
+        .with("version", resource.version)
+        .with("position", resource.position.to_string())
+        .with("class", resource.class.as_str());
+    Ok(match &resource.document {
+        Content::Clear(document) => {
+            shown.with("state", "present").with("document", visible(resource.key.kind, document)?)
+        }
+        Content::Erased => shown.with("state", "erased"),
+        Content::Deleted => shown.with("state", "deleted"),
+    })
+}
+
+/// A document as it may be shown: never a token hash.
+fn visible(kind: Kind, document: &[u8]) -> Result<Json> {
+    let mut document = parse(document)?;
+    if kind == Kind::Principal {
+        document.remove("tokenHash");
+    }
+    Ok(document)
+}

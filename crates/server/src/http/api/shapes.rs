@@ -1,0 +1,241 @@
+//! What bodies of `/api/v1` look like, for the generated OpenAPI document. Documents are any JSON object.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+pub type Document = BTreeMap<String, Value>;
+
+/// A TMF630 error body.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    #[serde(rename = "@type")]
+    pub at_type: String,
+    /// Kebab-case, stable; `nephkeep explain CODE` tells more.
+    pub code: String,
+    /// What was wrong, where, and what to do.
+    pub reason: String,
+    pub message: Option<String>,
+    pub status: Option<String>,
+    #[serde(rename = "referenceError")]
+    pub reference_error: Option<String>,
+    /// Named facts, such as the field or the current version.
+    #[schema(value_type = Option<Object>)]
+    pub context: Option<Document>,
+}
+
+/// One version of a resource.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResourceVersion {
+    pub kind: String,
+    pub id: String,
+    pub version: u64,
+    /// `shard.incarnation.n` of the change that made it.
+    pub position: String,
+    /// `public`, `internal`, `confidential`, `restricted`.
+    pub class: String,
+    /// `present`, `deleted`, `erased`.
+    pub state: String,
+    /// Only when present.
+    #[schema(value_type = Option<Object>)]
+    pub document: Option<Document>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct History {
+    pub kind: String,
+    pub id: String,
+    /// Oldest first, deletions included.
+    pub versions: Vec<ResourceVersion>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResourcePage {
+    pub items: Vec<ResourceVersion>,
+    pub total: u64,
+    /// Send as `after` for the next page.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Difference {
+    /// JSON pointer.
+    pub path: String,
+    pub old: Option<Value>,
+    pub new: Option<Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Differences {
+    pub id: String,
+    pub from: u64,
+    pub to: u64,
+    pub differences: Vec<Difference>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Reference {
+    /// `intent`, `intent-specification` or `configuration`.
+    pub kind: String,
+    pub id: String,
+}
+
+/// Exactly one of `version`, `present`, `absent`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransactionPrecondition {
+    pub kind: String,
+    pub id: String,
+    pub version: Option<u64>,
+    pub present: Option<bool>,
+    pub absent: Option<bool>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransactionWrite {
+    /// `create`, `replace` (with `version`), `put` (configuration only), `delete` (optionally with `version`).
+    pub op: String,
+    pub kind: String,
+    pub id: String,
+    pub version: Option<u64>,
+    #[schema(value_type = Option<Object>)]
+    pub document: Option<Document>,
+}
+
+/// All or nothing.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Transaction {
+    pub reads: Option<Vec<Reference>>,
+    pub preconditions: Option<Vec<TransactionPrecondition>>,
+    pub writes: Option<Vec<TransactionWrite>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Written {
+    pub kind: String,
+    pub id: String,
+    pub version: u64,
+    pub position: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransactionResult {
+    pub position: String,
+    /// The request was answered before: nothing was written now.
+    pub replayed: bool,
+    pub writes: Vec<Written>,
+    /// In the order asked; null where there was nothing.
+    pub reads: Vec<Option<ResourceVersion>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogChange {
+    pub position: String,
+    pub time: String,
+    pub kind: String,
+    pub id: String,
+    pub version: u64,
+    /// `created`, `updated`, `deleted`.
+    pub action: String,
+    pub class: String,
+    pub principal: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogPage {
+    pub changes: Vec<LogChange>,
+    /// Send as `after` to go on.
+    pub next: String,
+    /// How far the log may be read.
+    pub published: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordStatus {
+    /// `leader` or `follower`.
+    pub role: String,
+    pub epoch: Option<u64>,
+    pub leader_url: Option<String>,
+    /// How far the log may be read; a watch from now on begins here.
+    pub published: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditStatus {
+    pub entries: u64,
+    pub checkpoint_size: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeystoreStatus {
+    pub generation: u64,
+    pub epoch: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    pub version: String,
+    pub started: String,
+    pub record: RecordStatus,
+    pub audit: AuditStatus,
+    pub keystore: KeystoreStatus,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewPrincipal {
+    pub name: String,
+    /// Of `admin`, `operator`, `writer`, `reader`, `auditor`.
+    pub roles: Vec<String>,
+    /// Another tenant than the caller's: only for admins of the installation's own tenant.
+    pub tenant: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Principal {
+    pub name: String,
+    pub tenant: String,
+    pub roles: Vec<String>,
+    pub created: String,
+    pub disabled: bool,
+    /// Shown once, when it is made.
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Rotation {
+    /// `epoch`: a fresh epoch key; `subject`: a further version of a subject's data key.
+    pub what: String,
+    /// The customer whose key is rotated; the tenant's own key when absent.
+    pub customer: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErasureOrder {
+    /// The customer whose data is erased for good.
+    pub customer: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErasureResult {
+    pub subject: String,
+    /// Every slot has confirmed; otherwise repair the slots named and order again.
+    pub complete: bool,
+    pub generation: u64,
+    pub epoch: u64,
+    pub failed: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditRange {
+    pub from: u64,
+    pub to: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditPage {
+    /// `write`, `access`, `act` and `restore` entries, each with its index in the log.
+    #[schema(value_type = Vec<Object>)]
+    pub entries: Vec<Document>,
+    /// Still to be looked at: send as `from` and `to`.
+    pub rest: Option<AuditRange>,
+}

@@ -1,0 +1,46 @@
+//! `GET /api/v1/status`: how this server and its record are.
+
+use super::{answer, shapes};
+use crate::{http::call::Call, problem::Answer, state::App};
+use axum::extract::State;
+use http::StatusCode;
+use ledger::Leadership;
+use model::{Error, Json};
+use std::future::{Ready, ready};
+
+/// How this server and its record are.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", security(("token" = [])), responses(
+    (status = 200, body = shapes::Status),
+    (status = 401, body = shapes::Problem),
+))]
+pub fn status(State(app): State<App>, call: Call) -> Ready<Answer> {
+    ready(told(&app, call))
+}
+
+fn told(app: &App, call: Call) -> Answer {
+    call.query.finish("none")?;
+    let published = app.ledger.published()?.ok_or_else(|| Error::retry("record-starting", "the record is opening"))?;
+    let mut record = Json::object();
+    match app.ledger.leadership() {
+        Leadership::Leader { epoch } => {
+            record.set("role", "leader");
+            record.set("epoch", epoch);
+        }
+        Leadership::Follower { leader_url } => {
+            record.set("role", "follower");
+            if let Some(url) = leader_url {
+                record.set("leader_url", url);
+            }
+        }
+    }
+    record.set("published", published.to_string());
+    let audit = Json::object().with("entries", app.audit.size()).with("checkpoint_size", app.audit.checkpoint().size);
+    let keystore = Json::object().with("generation", app.keystore.generation()).with("epoch", app.keystore.epoch());
+    let body = Json::object()
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("started", app.started.to_string())
+        .with("record", record)
+        .with("audit", audit)
+        .with("keystore", keystore);
+    Ok(answer(StatusCode::OK, &body))
+}

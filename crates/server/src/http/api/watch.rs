@@ -1,0 +1,149 @@
+//! `GET /api/v1/watch`: the log from any position, as server-sent events or by long-poll.
+//!
+//! What happened, not the documents: those are read one by one, each read audited.
+
+use super::{positioned, shapes};
+use crate::{
+    http::{call::Call, headers},
+    listen::overloaded,
+    problem::Answer,
+    state::App,
+};
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use ledger::{Change, ChangeAction, ChangePage};
+use model::{Access, Error, Hlc, Json, Kind, Position, Result};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::OwnedSemaphorePermit;
+
+const PAGE: usize = 512;
+/// A comment line this often tells a proxy that the stream lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+struct Watch {
+    app: App,
+    access: Access,
+    after: Option<Position>,
+    kinds: Vec<Kind>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Changes after a position. With `Accept: text/event-stream` a stream of them, else one page, waited for.
+#[utoipa::path(get, path = "/api/v1/watch", tag = "log", security(("token" = [])),
+    params(("after" = Option<String>, Query, description = "a position; from the start when absent"),
+        ("kind" = Option<String>, Query, description = "kinds, separated by commas"),
+        ("limit" = Option<u32>, Query), ("wait" = Option<u64>, Query, description = "seconds a page waits for a change")),
+    responses((status = 200, body = shapes::LogPage), (status = 409, body = shapes::Problem)))]
+pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
+    let permit = Arc::clone(&app.watchers).try_acquire_owned().map_err(|_| overloaded())?;
+    let resumed = headers::text(&call.headers, &LAST_EVENT_ID)?.map(str::to_owned);
+    let after = call.query.take("after")?.or(resumed).map(|text| text.parse()).transpose()?;
+    let kinds = call.query.take("kind")?;
+    let kinds = kinds.iter().flat_map(|list| list.split(',')).map(str::parse).collect::<Result<Vec<Kind>>>()?;
+    let limit = call.query.take_number::<u32>("limit")?.unwrap_or(app.limits.page_default).clamp(1, app.limits.page);
+    let wait = call.query.take_number("wait")?.map_or(app.limits.watch_wait, Duration::from_secs);
+    call.query.finish("after, kind, limit, wait")?;
+    let wait = wait.min(app.limits.watch_wait);
+    let streamed = headers::text(&call.headers, &header::ACCEPT)?.is_some_and(|a| a.contains("text/event-stream"));
+    let mut watch = Watch { app, access: call.access, after, kinds, _permit: permit };
+    if streamed {
+        // The first page before the head: a voided position or a denial is an error, not an empty stream.
+        let first = watch.page(PAGE, Duration::ZERO).await?;
+        return Ok(events(watch, first));
+    }
+    let page = watch.page(limit as usize, wait).await?;
+    let changes: Vec<Json> = page.changes.iter().filter(|change| watch.wants(change)).map(shown).collect();
+    let body = Json::object()
+        .with("changes", changes)
+        .with("next", page.next.to_string())
+        .with("published", page.published.to_string());
+    Ok(positioned(StatusCode::OK, &body, page.next))
+}
+
+impl Watch {
+    fn wants(&self, change: &Change) -> bool {
+        let told = matches!(change.action, ChangeAction::Created | ChangeAction::Updated | ChangeAction::Deleted);
+        told && (self.kinds.is_empty() || self.kinds.contains(&change.key.kind))
+    }
+
+    /// Pages without a wanted change are gone through until the wait is over or the server stops.
+    async fn page(&mut self, limit: usize, wait: Duration) -> Result<ChangePage> {
+        let until = crate::clock::monotonic() + wait;
+        let mut stopped = self.app.stop.subscribe();
+        loop {
+            let left = until.saturating_duration_since(crate::clock::monotonic());
+            let page = tokio::select! {
+                page = self.app.ledger.changes_after(&self.access, self.after, limit, left) => page?,
+                _ = stopped.wait_for(|stop| *stop) => return Err(Error::retry("stopping", "this server is stopping; use another")),
+            };
+            self.after = Some(page.next);
+            let caught_up = page.next.n >= page.published.n && left.is_zero();
+            if caught_up || page.changes.iter().any(|change| self.wants(change)) {
+                return Ok(page);
+            }
+        }
+    }
+}
+
+fn shown(change: &Change) -> Json {
+    let micros = i64::try_from(Hlc(change.hlc).micros()).unwrap_or(i64::MAX);
+    let time = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX);
+    Json::object()
+        .with("position", change.position.to_string())
+        .with("time", format!("{time:.6}"))
+        .with("kind", change.key.kind.as_str())
+        .with("id", &*change.key.id)
+        .with("version", change.version)
+        .with("action", action(change.action))
+        .with("class", change.class.as_str())
+        .with("principal", change.principal.as_str())
+}
+
+fn action(action: ChangeAction) -> &'static str {
+    match action {
+        ChangeAction::Created => "created",
+        ChangeAction::Updated => "updated",
+        ChangeAction::Deleted => "deleted",
+        ChangeAction::Fork => "fork",
+        ChangeAction::Barrier => "barrier",
+    }
+}
+
+fn events(watch: Watch, first: ChangePage) -> Response {
+    let begun = Some((watch, Some(first)));
+    let stream = stream::unfold(begun, |state| async move {
+        let (mut watch, ready) = state?;
+        let page = match ready {
+            Some(page) => Ok(page),
+            None => watch.page(PAGE, HEARTBEAT).await,
+        };
+        match page {
+            Ok(page) => {
+                let text = lines(&watch, &page);
+                Some((Ok::<_, Infallible>(text), Some((watch, None))))
+            }
+            // The client comes back with Last-Event-ID, here or elsewhere.
+            Err(error) => Some((Ok(Bytes::from(format!(": {}\n\n", error.code()))), None)),
+        }
+    });
+    let mut response = Response::new(Body::from_stream(stream));
+    let map = response.headers_mut();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn lines(watch: &Watch, page: &ChangePage) -> Bytes {
+    let mut text = String::new();
+    for change in page.changes.iter().filter(|change| watch.wants(change)) {
+        text += &format!("id: {}\nevent: {}\ndata: {}\n\n", change.position, action(change.action), shown(change));
+    }
+    if text.is_empty() {
+        text = format!(": {}\n\n", page.next);
+    }
+    text.into()
+}

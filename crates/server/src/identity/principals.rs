@@ -1,0 +1,136 @@
+//! Principals in the record: loaded, created, rotated, revoked; the first admin.
+//!
+//! A revocation is durable in the transparency log before the record (RECORD 11): a restore to an earlier moment
+//! replays it, so a revoked token does not come back.
+
+use super::{Identity, now_hlc, token::Token};
+use crate::{clock, state::App};
+use audit::Entry;
+use ledger::{Group, Op, Receipt, Write};
+use model::{Access, Error, Json, Kind, Position, Principal, ResourceKey, Result, Role, Tenant, Version, json};
+
+/// The tenant of the installation's own admins; only they make principals for other tenants.
+pub const HOME_TENANT: &str = "default";
+const FIRST_ADMIN: &str = "local-admin";
+
+/// A principal with its token, shown once.
+#[derive(Debug)]
+pub struct Issued {
+    pub principal: Principal,
+    pub token: Token,
+    pub version: Version,
+    pub position: Position,
+}
+
+/// Fills the directory from the record; returns where to follow the log from.
+pub async fn load(app: &App) -> Result<Position> {
+    let (all, at) = app.ledger.everywhere(Kind::Principal).await?;
+    let mut identities = Vec::with_capacity(all.len());
+    for resource in &all {
+        identities.extend(Identity::read(resource)?);
+    }
+    app.authenticator.directory().replace(&identities, at);
+    Ok(at)
+}
+
+/// The first admin of an installation that has no principal yet.
+pub async fn bootstrap(app: &App) -> Result<Option<Issued>> {
+    if !app.authenticator.directory().is_empty() {
+        return Ok(None);
+    }
+    let tenant = Tenant::new(HOME_TENANT)?;
+    let system = Access::new("nephkeep", &[Role::Admin], &tenant, "bootstrap");
+    match create(app, &system, &tenant, FIRST_ADMIN, &[Role::Admin]).await {
+        Ok(issued) => Ok(Some(issued)),
+        // Another server of this record was faster.
+        Err(error) if error.code() == "already-exists" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same caller, acting for a tenant it may act for.
+pub fn acting(access: &Access, tenant: &Tenant) -> Result<Access> {
+    let acting = Access { tenant: tenant.clone(), ..access.clone() };
+    if access.tenant == *tenant || (access.tenant.as_str() == HOME_TENANT && access.has(Role::Admin)) {
+        return Ok(acting);
+    }
+    let why = "principals of another tenant are made by an admin of the installation's own tenant";
+    Err(Error::refused("tenant-denied", why).with("field", "tenant"))
+}
+
+pub async fn create(app: &App, access: &Access, tenant: &Tenant, name: &str, roles: &[Role]) -> Result<Issued> {
+    let access = acting(access, tenant)?;
+    let token = Token::generate()?;
+    let principal = Principal::new(name, tenant, roles, &hex::encode(token.hash()), clock::wall())?;
+    let key = ResourceKey::new(tenant, Kind::Principal, name)?;
+    let written = write(app, &access, &key, Op::Create, Some(&principal)).await?;
+    issued(app, principal, token, &key, &written)
+}
+
+fn issued(app: &App, principal: Principal, token: Token, key: &ResourceKey, written: &Receipt) -> Result<Issued> {
+    let version = written.writes.first().map_or(0, |written| written.version);
+    let position = written.position;
+    app.authenticator.directory().learn(&Identity::of(&principal, key, position)?);
+    Ok(Issued { principal, token, version, position })
+}
+
+/// A new token; the old one ends at once.
+pub async fn rotate(app: &App, access: &Access, tenant: &Tenant, name: &str) -> Result<Issued> {
+    let access = acting(access, tenant)?;
+    let key = ResourceKey::new(tenant, Kind::Principal, name)?;
+    let (version, mut principal) = read(app, &access, &key).await?;
+    let token = Token::generate()?;
+    principal.token_hash = hex::encode(token.hash());
+    revoked(app, &access, &key, "token-rotate").await?;
+    let written = write(app, &access, &key, Op::Replace { expected: version }, Some(&principal)).await?;
+    issued(app, principal, token, &key, &written)
+}
+
+/// Ends a principal for good.
+pub async fn revoke(app: &App, access: &Access, tenant: &Tenant, name: &str) -> Result<Position> {
+    let access = acting(access, tenant)?;
+    let key = ResourceKey::new(tenant, Kind::Principal, name)?;
+    read(app, &access, &key).await?;
+    revoked(app, &access, &key, "principal-revoke").await?;
+    let receipt = write(app, &access, &key, Op::Delete { expected: None }, None).await?;
+    app.authenticator.directory().learn(&Identity::ended(&key, receipt.position));
+    Ok(receipt.position)
+}
+
+pub async fn read(app: &App, access: &Access, key: &ResourceKey) -> Result<(Version, Principal)> {
+    let found = app.ledger.read(access, key).await?;
+    let missing = || Error::not_found("not-found", "there is no such principal; list them").with("kind", key.kind);
+    let resource = found.ok_or_else(missing)?;
+    let ledger::Content::Clear(document) = &resource.document else { return Err(missing()) };
+    Ok((resource.version, Principal::read(&json::parse(document)?)?))
+}
+
+async fn revoked(app: &App, access: &Access, key: &ResourceKey, action: &str) -> Result<()> {
+    access.check(model::Action::Administer, &key.tenant, Some(Kind::Principal))?;
+    let entry = Entry::Act {
+        hlc: now_hlc(),
+        principal: access.principal.to_string(),
+        tenant: key.tenant.to_string(),
+        action: action.into(),
+        outcome: "ordered".into(),
+        detail: key.id.to_string(),
+    };
+    app.audit.append(vec![entry]).await.map(drop)
+}
+
+async fn write(
+    app: &App,
+    access: &Access,
+    key: &ResourceKey,
+    op: Op,
+    principal: Option<&Principal>,
+) -> Result<Receipt> {
+    let writes = vec![Write { key: key.clone(), op, document: principal.map(Principal::prepared) }];
+    app.ledger.write(access, Group { writes, ..Group::default() }).await
+}
+
+/// What may be shown of a new principal, with its token this once.
+#[must_use]
+pub fn shown(issued: &Issued) -> Json {
+    issued.principal.shown().with("token", issued.token.reveal())
+}
