@@ -146,7 +146,7 @@ CREATE TABLE nephkeep.subject (
 );
 
 -- Equality on `name` without the name: a keyed digest. Empty after a crash by nature (UNLOGGED), then
--- rebuilt by the leader; complete while the row with kind 0 stands.
+-- rebuilt by the leader; complete while the row ('', 0, '') stands.
 CREATE UNLOGGED TABLE nephkeep.name_index (
     tenant text COLLATE "C" NOT NULL,
     kind smallint NOT NULL,
@@ -155,6 +155,8 @@ CREATE UNLOGGED TABLE nephkeep.name_index (
     PRIMARY KEY (tenant, kind, id)
 );
 CREATE INDEX name_index_blind ON nephkeep.name_index (tenant, kind, blind) WHERE blind IS NOT NULL;
+-- The index of no documents is complete.
+INSERT INTO nephkeep.name_index (tenant, kind, id, blind) VALUES ('', 0, '', NULL);
 
 -- How far each reader of the log has come: batched, outside the log (RECORD 16).
 CREATE TABLE nephkeep.consumer (

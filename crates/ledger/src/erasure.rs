@@ -40,7 +40,7 @@ impl Ledger {
         let (tenant, name) = (access.tenant.as_str(), subject.as_str());
         let code = state.map(State::code);
         let rows = match &code {
-            Some(code) => self.rows(text, &[&tenant, &name, code]).await?,
+            Some(code) => self.write_apart(text, &[&tenant, &name, code]).await?,
             None => self.rows(text, &[&tenant, &name]).await?,
         };
         let Some(row) = rows.first() else {

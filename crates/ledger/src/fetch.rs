@@ -4,11 +4,14 @@
 //! (RECORD 4), so nothing is shown that a failover could take back.
 
 use crate::{
-    read::fetch::{StoredResource, fetch},
+    read::{
+        fetch::{StoredResource, fetch},
+        serve::PUBLISH_LIMIT,
+    },
     record::Record,
 };
 use model::{Error, ResourceKey, Result};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Misses in one statement at most.
@@ -16,8 +19,6 @@ const TOGETHER: usize = 128;
 const QUEUE: usize = 4_096;
 /// Statements at once.
 const LANES: usize = 2;
-/// How long a snapshot's head may stay unpublished before the read is given up.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// A current row and the head of the snapshot it was read in.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The gateway: every call takes `&Access`, is checked, audited, and only then answered.
 
 use crate::{
-    ChangePage, Content, Group, ListQuery, Page, Receipt, Resource, Settings, Written,
+    ChangePage, Content, Group, Receipt, Resource, Settings, Written,
     cache::{Cache, Held},
     changes, clock,
     committer::{self, Job, Offenders, Outcome, Stored, Verdict, Waiting, hot_key},
@@ -10,9 +10,9 @@ use crate::{
     lease::Lease,
     metrics::Metrics,
     migrations::{self, Phase},
+    names,
     prepare::{self, Sealed, Versions},
     publish::{Lives, Published},
-    read::history::versions,
     recall,
     record::Record,
     refusal,
@@ -23,7 +23,7 @@ use crate::{
 };
 use audit::{AccessNote, Entry, TransparencyLog};
 use keys::{Bound, Keystore, Opened};
-use model::{Access, Action, Class, Error, ErrorKind, Hlc, Kind, Position, ResourceKey, Result};
+use model::{Access, Action, Class, Error, ErrorKind, Hlc, Position, ResourceKey, Result};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -34,10 +34,6 @@ use tokio::{
 /// How often a group is sealed again for a key that keeps changing before it is given up.
 const RESEALS: u32 = 16;
 const READERS: usize = 8;
-/// Versions of one key given at once.
-const HISTORY: usize = 1_000;
-/// How long a snapshot's head may stay unpublished before a read is given up.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +92,8 @@ impl Ledger {
         let (stop, stopped) = watch::channel(false);
         let (fetcher, fetchers) = Fetcher::start(&record);
         let committer = tokio::spawn(committer::run(record.clone(), waiting, stopped.clone()));
-        let tasks = vec![committer, tokio::spawn(sequencer::run(record.clone(), stopped))];
+        let sequencer = tokio::spawn(sequencer::run(record.clone(), stopped.clone()));
+        let tasks = vec![committer, sequencer, tokio::spawn(names::run(record.clone(), stopped))];
         let room = Arc::new(Semaphore::new(room_kb as usize));
         let tasks = Mutex::new(tasks);
         let inner = Inner { record, queue, room, room_kb, fetcher, stop, tasks, fetchers };
@@ -123,9 +120,10 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn record(&self) -> &Record {
+    pub(crate) fn record(&self) -> &Arc<Record> {
         &self.inner.record
     }
+
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.inner.record.lease.leadership()
@@ -347,24 +345,6 @@ impl Ledger {
         self.receipt(access, n, writes, reads.into_iter(), true).await
     }
 
-    pub async fn list(&self, access: &Access, kind: Kind, query: &ListQuery) -> Result<Page> {
-        let _ = (access, kind, query);
-        std::future::ready(Err(Error::bug("unbuilt"))).await
-    }
-    /// All versions, oldest first, tombstones included.
-    pub async fn history(&self, access: &Access, key: &ResourceKey) -> Result<Vec<Resource>> {
-        if let Err(error) = access.check(Action::Read, &key.tenant, Some(key.kind)) {
-            return Err(self.denied(access, Action::Read, error).await);
-        }
-        let record = &self.inner.record;
-        let mut found = versions(&record.pool, record.shard(), key, None, HISTORY).await?;
-        found.reverse();
-        if let Some(newest) = found.last() {
-            record.published.wait_for(newest.position.n, PUBLISH_LIMIT).await?;
-        }
-        self.open_changes(access, &found).await
-    }
-
     /// Changes of the caller's tenant after a position (`None`: from the start), waiting up to `wait` for the first.
     pub async fn changes_after(
         &self,
@@ -418,6 +398,7 @@ fn record(
         offenders: Offenders::default(),
         metrics: Arc::default(),
         holder: uuid::Uuid::new_v4().to_string(),
+        names_missed: tokio::sync::Notify::new(),
         stopped: std::sync::OnceLock::new(),
         settings,
     })

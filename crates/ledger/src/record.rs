@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub metrics: Arc<Metrics>,
     /// Names this process among all that ever held the lease.
     pub holder: String,
+    /// A reader met an incomplete index of names.
+    pub names_missed: tokio::sync::Notify,
     /// NK002 was raised: nothing more is written by this process.
     pub stopped: OnceLock<String>,
 }

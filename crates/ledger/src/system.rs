@@ -8,9 +8,10 @@ use crate::{
     gateway::opened,
     read::rows::{Tenants, envelope, signed, unsigned, unsigned_int},
 };
+use deadpool_postgres::Object;
 use model::{Class, Error, Kind, Position, ResourceKey, Result, Tenant};
 use std::time::Duration;
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 
 /// How long a snapshot may be ahead of what is published.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
@@ -45,7 +46,15 @@ const FORGET: &str = "DELETE FROM nephkeep.consumer WHERE tenant = $1 AND consum
 impl Ledger {
     /// Whether the record can be read now; the error says why not.
     pub async fn ready(&self) -> Result<()> {
-        self.rows("SELECT 1", &[]).await.map(drop)
+        let record = self.record();
+        if let Some(why) = record.stopped.get() {
+            return Err(Error::bug(why.clone()));
+        }
+        let head = "SELECT 1 FROM nephkeep.log_head WHERE shard = $1";
+        match self.rows(head, &[&i32::from(record.shard().0)]).await?.first() {
+            Some(_) => Ok(()),
+            None => Err(Error::retry("record-starting", "the record has no head for this shard yet")),
+        }
     }
 
     /// Every live resource of a kind the server caches (principals, subscriptions), and the position it was read at.
@@ -96,14 +105,14 @@ impl Ledger {
         let ordinals: Vec<i32> =
             moves.iter().map(|(.., at)| i32::try_from(at.incarnation.ordinal).unwrap_or(i32::MAX)).collect();
         let numbers: Vec<i64> = moves.iter().map(|(.., at)| signed(at.n)).collect();
-        self.rows(ADVANCE, &[&tenants, &consumers, &ordinals, &numbers]).await.map(drop)
+        self.write_apart(ADVANCE, &[&tenants, &consumers, &ordinals, &numbers]).await.map(drop)
     }
 
     pub async fn consumer_forget(&self, tenant: &Tenant, consumer: &str) -> Result<()> {
-        self.rows(FORGET, &[&tenant.as_str(), &consumer]).await.map(drop)
+        self.write_apart(FORGET, &[&tenant.as_str(), &consumer]).await.map(drop)
     }
 
-    /// One statement outside the committer: nothing here touches resources or the log.
+    /// One statement that reads.
     pub(crate) async fn rows(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let client = reader(&self.record().pool).await?;
         let outcome = async {
@@ -115,4 +124,27 @@ impl Ledger {
             Err(error) => Err(discard_if_gone(client, &error)),
         }
     }
+
+    /// One statement that writes outside the committer: nothing here touches resources or the log.
+    pub(crate) async fn write_apart(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let mut client = reader(&self.record().pool).await?;
+        match write_apart(&mut client, text, parameters).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(discard_if_gone(client, &error)),
+        }
+    }
+}
+
+/// Readers' sessions are read-only by default; this transaction is not, and it is not serializable, so that it can
+/// never make the committer's statement fail.
+async fn write_apart(
+    client: &mut Object,
+    text: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let transaction = builder.start().await?;
+    let rows = transaction.query(text, parameters).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }

@@ -6,10 +6,13 @@
 pub mod audit;
 pub mod changes;
 pub mod fetch;
+pub(crate) mod filters;
 pub mod history;
 pub mod inspect;
+pub(crate) mod list;
 pub mod reconcile;
 pub(crate) mod rows;
+pub(crate) mod serve;
 
 pub use audit::{AuditPage, AuditQuery, AuditRow};
 pub use changes::Stretch;

@@ -8,5 +8,6 @@ mod migrations;
 mod opened;
 mod outcomes;
 mod read;
+mod serving;
 mod shared;
 mod writing;
