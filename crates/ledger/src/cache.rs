@@ -132,12 +132,11 @@ impl Cache {
             return;
         }
         let stale = match part.entries.get(&hash) {
-            Some(entry) if entry.key == *key => entry.held.n > held.n || (entry.held.n == held.n && !entry.hidden),
-            Some(_) => false,
+            // A colliding key keeps its place.
+            Some(entry) => entry.key != *key || entry.held.n >= held.n,
             None => part.floor > as_of,
         };
-        let collides = part.entries.get(&hash).is_some_and(|entry| entry.key != *key);
-        if !stale && !collides {
+        if !stale {
             part.put(hash, key, held, false, self.part_bytes);
         }
     }
@@ -156,8 +155,9 @@ impl Cache {
         }
     }
 
+    /// What one part holds, times their number: a cheap estimate for a gauge.
     pub(crate) fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().bytes).sum()
+        self.parts.first().map_or(0, |part| part.lock().bytes * PARTS)
     }
 }
 
@@ -191,5 +191,156 @@ impl Part {
             self.bytes -= cost(&entry.held);
             self.floor = self.floor.max(entry.held.n);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Kind, Tenant};
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(u8, u16),
+        Delete(u8),
+        /// Both at one commit; a reader looks in between.
+        Both(u8, u8),
+        /// A reader takes a snapshot …
+        Fetch(u8),
+        /// … and comes back with it, perhaps much later.
+        Fill(u8),
+        Read(u8),
+        Clear,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..96_u8, 0..600_u16).prop_map(|(key, size)| Step::Write(key, size)),
+            1 => (0..96_u8).prop_map(Step::Delete),
+            2 => (0..96_u8, 0..96_u8).prop_map(|(a, b)| Step::Both(a, b)),
+            4 => (0..96_u8).prop_map(Step::Fetch),
+            4 => any::<u8>().prop_map(Step::Fill),
+            6 => (0..96_u8).prop_map(Step::Read),
+            1 => Just(Step::Clear),
+        ];
+        proptest::collection::vec(step, 1..400)
+    }
+
+    /// The record behind the cache: what stands there now.
+    struct Truth {
+        cache: Cache,
+        current: HashMap<u8, Held>,
+        head: u64,
+        fetched: Vec<(u8, Held, u64, u64)>,
+    }
+
+    impl Truth {
+        fn key(&self, key: u8) -> (u64, ResourceKey) {
+            let key = ResourceKey::new(&Tenant::new("t").unwrap(), Kind::Intent, &key.to_string()).unwrap();
+            (self.cache.hash(&key), key)
+        }
+        fn commit(&mut self, key: u8, document: Option<Bytes>) -> Held {
+            self.head += 1;
+            let held = Held { version: self.head, ordinal: 1, n: self.head, class: Class::Internal, document };
+            self.current.insert(key, held.clone());
+            held
+        }
+        fn show(&self, key: u8, held: Held, hide: bool) {
+            let (hash, key) = self.key(key);
+            if hide { self.cache.hide(hash, &key, held) } else { self.cache.write(hash, &key, held) }
+        }
+        /// Nothing but the current version is ever served.
+        fn check(&self, key: u8) {
+            let (hash, name) = self.key(key);
+            if let Some(held) = self.cache.get(hash, &name) {
+                assert_eq!(Some(&held), self.current.get(&key));
+            }
+        }
+        fn both(&mut self, a: u8, b: u8) {
+            let (one, two) = (self.commit(a, Some(Bytes::new())), self.commit(b, Some(Bytes::new())));
+            self.show(a, one.clone(), true);
+            self.show(b, two.clone(), true);
+            self.show(a, one, false);
+            self.check(a);
+            self.check(b);
+            self.show(b, two, false);
+        }
+        fn run(&mut self, step: Step) {
+            match step {
+                Step::Write(key, size) => {
+                    let held = self.commit(key, Some(Bytes::from(vec![0; size.into()])));
+                    self.show(key, held, false);
+                }
+                Step::Delete(key) => {
+                    let held = self.commit(key, None);
+                    self.show(key, held, false);
+                }
+                Step::Both(a, b) if a != b => self.both(a, b),
+                Step::Both(..) => {}
+                Step::Fetch(key) => {
+                    if let Some(held) = self.current.get(&key).filter(|held| held.document.is_some()) {
+                        self.fetched.push((key, held.clone(), self.head, self.cache.generation()));
+                    }
+                }
+                Step::Fill(at) if !self.fetched.is_empty() => {
+                    let (key, held, as_of, generation) = self.fetched.swap_remove(usize::from(at) % self.fetched.len());
+                    let (hash, name) = self.key(key);
+                    self.cache.fill(hash, &name, held, as_of, generation);
+                    self.check(key);
+                }
+                Step::Fill(_) => {}
+                Step::Read(key) => self.check(key),
+                Step::Clear => self.cache.clear(self.head),
+            }
+        }
+    }
+
+    proptest! {
+        /// Two or three entries fit into a part, so that much is evicted and filled again.
+        #[test]
+        fn nothing_but_the_current_version_is_served(steps in steps()) {
+            let cache = Cache::new(PARTS * 700);
+            let mut truth = Truth { cache, current: HashMap::new(), head: 0, fetched: Vec::new() };
+            for step in steps {
+                truth.run(step);
+            }
+            for key in 0..96 {
+                truth.check(key);
+            }
+            for part in &truth.cache.parts {
+                let part = part.lock();
+                prop_assert!(part.bytes <= 700, "bounded");
+                prop_assert_eq!(part.bytes, part.entries.values().map(|entry| cost(&entry.held)).sum::<usize>());
+                prop_assert_eq!(part.order.len(), part.entries.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_fill_from_before_an_evicted_write_is_dropped() {
+        let mut truth = Truth { cache: Cache::new(0), current: HashMap::new(), head: 0, fetched: Vec::new() };
+        truth.run(Step::Write(1, 10));
+        truth.run(Step::Fetch(1));
+        truth.run(Step::Write(1, 10));
+        let cache = Cache { part_bytes: 700, ..std::mem::replace(&mut truth.cache, Cache::new(0)) };
+        truth.cache = cache;
+        truth.run(Step::Fill(0));
+        let (hash, key) = truth.key(1);
+        assert!(truth.cache.get(hash, &key).is_none(), "nothing is held, yet the old value does not get in");
+        truth.run(Step::Fetch(1));
+        truth.run(Step::Fill(0));
+        assert!(truth.cache.get(hash, &key).is_some());
+    }
+
+    #[test]
+    fn a_fill_begun_before_everything_was_forgotten_is_dropped() {
+        let mut truth = Truth { cache: Cache::new(1 << 20), current: HashMap::new(), head: 0, fetched: Vec::new() };
+        truth.run(Step::Write(1, 10));
+        truth.run(Step::Fetch(1));
+        truth.run(Step::Clear);
+        truth.run(Step::Fill(0));
+        let (hash, key) = truth.key(1);
+        assert!(truth.cache.get(hash, &key).is_none());
     }
 }

@@ -46,30 +46,23 @@ impl Waiting {
         true
     }
 
-    /// Groups go back to the front: their batch came to nothing.
-    pub(crate) fn put_back(&mut self, jobs: Vec<Job>) {
-        for job in jobs.into_iter().rev() {
-            self.deferred.push_front(job);
-        }
-    }
-
-    /// The next batch: as many disjoint groups as fit, in order.
-    pub(crate) fn batch(&mut self) -> Vec<Job> {
+    /// The next batch: as many disjoint groups as fit, in order. `foregone`: a group whose outcome is known already.
+    pub(crate) fn batch(&mut self, foregone: impl Fn(&Job) -> Option<Outcome>) -> Vec<Job> {
         let mut pick = Pick::default();
         for job in std::mem::take(&mut self.deferred) {
-            self.consider(job, &mut pick);
+            self.consider(job, &mut pick, &foregone);
         }
         while pick.jobs.len() < self.groups_max
             && pick.bytes < self.bytes_max
             && self.deferred.len() < self.groups_max * 8
         {
             let Ok(job) = self.queue.try_recv() else { break };
-            self.consider(job, &mut pick);
+            self.consider(job, &mut pick, &foregone);
         }
         pick.jobs
     }
 
-    fn consider(&mut self, job: Job, pick: &mut Pick) {
+    fn consider(&mut self, job: Job, pick: &mut Pick, foregone: &impl Fn(&Job) -> Option<Outcome>) {
         if job.reply.is_closed() {
             return;
         }
@@ -81,6 +74,9 @@ impl Waiting {
             pick.bytes += job.bytes;
             pick.jobs.push(job);
             return;
+        }
+        if let Some(outcome) = foregone(&job) {
+            return job.answer(outcome);
         }
         let mut hottest = 0;
         for lock in &job.locks {
@@ -123,4 +119,71 @@ struct Pick {
     taken: HashSet<u64>,
     /// Keys of groups that were passed over: later groups stay behind them.
     passed: HashMap<u64, usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    fn job(name: &str, locks: &[u64], bytes: usize) -> (Job, oneshot::Receiver<Outcome>) {
+        let (reply, answer) = oneshot::channel();
+        let (tenant, principal, purpose) = ("t".into(), name.into(), "".into());
+        (
+            Job { tenant, principal, purpose, members: Vec::new(), locks: locks.to_vec(), bytes, reply, permit: None },
+            answer,
+        )
+    }
+
+    fn names(jobs: &[Job]) -> Vec<&str> {
+        jobs.iter().map(|job| &*job.principal).collect()
+    }
+
+    async fn waiting(
+        jobs: &[(&str, &[u64], usize)],
+        groups: usize,
+        bytes: usize,
+    ) -> (Waiting, Vec<oneshot::Receiver<Outcome>>) {
+        let (sender, receiver) = mpsc::channel(4_096);
+        let mut answers = Vec::new();
+        for (name, locks, bytes) in jobs {
+            let (job, answer) = job(name, locks, *bytes);
+            sender.send(job).await.unwrap();
+            answers.push(answer);
+        }
+        (Waiting::new(receiver, groups, bytes), answers)
+    }
+
+    #[tokio::test]
+    async fn groups_of_a_batch_are_disjoint_and_each_key_stays_in_order() {
+        // c waits for a's key; d shares no key with the batch, but one with c who came before it.
+        let jobs: [(&str, &[u64], usize); 5] =
+            [("a", &[1], 1), ("b", &[2], 1), ("c", &[1, 3], 1), ("d", &[3], 1), ("e", &[4], 1)];
+        let (mut waiting, _answers) = waiting(&jobs, 10, 100).await;
+        assert_eq!(names(&waiting.batch(|_| None)), ["a", "b", "e"]);
+        assert_eq!(names(&waiting.batch(|_| None)), ["c"]);
+        assert_eq!(names(&waiting.batch(|_| None)), ["d"]);
+        assert!(waiting.batch(|_| None).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded_in_groups_and_bytes_and_a_large_group_goes_alone() {
+        let jobs: [(&str, &[u64], usize); 4] = [("a", &[1], 60), ("b", &[2], 60), ("c", &[3], 500), ("d", &[4], 1)];
+        let (mut waiting, _answers) = waiting(&jobs, 2, 100).await;
+        assert_eq!(names(&waiting.batch(|_| None)), ["a", "d"], "who fits goes along");
+        assert_eq!(names(&waiting.batch(|_| None)), ["b"]);
+        assert_eq!(names(&waiting.batch(|_| None)), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_too_many_wait_for_is_refused_and_who_left_is_forgotten() {
+        let jobs: Vec<(&str, &[u64], usize)> = vec![("a", &[1], 1); HOT_KEY_WAITERS + 3];
+        let (mut waiting, mut answers) = waiting(&jobs, 512, 1 << 20).await;
+        assert_eq!(waiting.batch(|_| None).len(), 1);
+        assert_eq!(waiting.len(), HOT_KEY_WAITERS);
+        let refused = answers.iter_mut().filter_map(|answer| answer.try_recv().ok()).collect::<Vec<_>>();
+        assert!(matches!(&refused[..], [Outcome::Failed(one), Outcome::Failed(_)] if one.code() == "hot-key"));
+        drop(answers);
+        assert!(waiting.batch(|_| None).is_empty() && waiting.len() == 0);
+    }
 }

@@ -15,10 +15,8 @@ use tokio_postgres::{Client, Row};
 /// The row as read.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    pub next: u64,
     pub published: u64,
     pub epoch: u64,
-    pub hlc: Hlc,
     pub holder: String,
     pub holder_url: Option<String>,
     pub flock: bool,
@@ -37,21 +35,19 @@ pub(crate) struct Term {
     pub sent: Moment,
 }
 
-const COLUMNS: &str = "next, published, epoch, hlc, holder, holder_url, flock, lease_ms, renewals, released";
+const COLUMNS: &str = "published, epoch, holder, holder_url, flock, lease_ms, renewals, released";
 
 fn decode(row: &Row) -> Result<Head> {
     let number = |at: usize| unsigned(row.get(at));
     Ok(Head {
-        next: number(0)?,
-        published: number(1)?,
-        epoch: number(2)?,
-        hlc: Hlc(number(3)?),
-        holder: row.get(4),
-        holder_url: row.get(5),
-        flock: row.get(6),
-        lease: Duration::from_millis(unsigned(row.get::<_, i32>(7).into())?),
-        renewals: number(8)?,
-        released: row.get(9),
+        published: number(0)?,
+        epoch: number(1)?,
+        holder: row.get(2),
+        holder_url: row.get(3),
+        flock: row.get(4),
+        lease: Duration::from_millis(unsigned(row.get::<_, i32>(5).into())?),
+        renewals: number(6)?,
+        released: row.get(7),
     })
 }
 

@@ -98,6 +98,7 @@ pub(crate) struct Job {
     pub bytes: usize,
     pub reply: oneshot::Sender<Outcome>,
     /// Its share of the queue's bytes, given back when it is gone.
+    #[expect(dead_code, reason = "held, not looked at")]
     pub permit: Option<OwnedSemaphorePermit>,
 }
 

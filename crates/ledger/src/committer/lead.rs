@@ -1,7 +1,7 @@
 //! Leading: one batch after the other on one connection; between them the lease, `published` and partitions.
 
 use super::{
-    Job, Outcome, Waiting,
+    Job, Member, Outcome, Step, Verdict, Waiting,
     fault::Fault,
     follow::{Won, stopped},
     head::{self, Term},
@@ -153,7 +153,11 @@ impl<'a> Leader<'a> {
     }
 
     async fn batch(&mut self, waiting: &mut Waiting) -> Flow {
-        let jobs = waiting.batch();
+        let record = self.record;
+        let mut jobs = waiting.batch(|job| known_conflict(record, job));
+        for job in &mut jobs {
+            record.freshen(job);
+        }
         self.record.metrics.queue_length.set(waiting.len() as u64);
         if jobs.is_empty() {
             return Flow::Continue(());
@@ -207,4 +211,17 @@ impl<'a> Leader<'a> {
             published: signed(self.record.published.get()),
         }
     }
+}
+
+/// Of many who compare-and-set one key only one can win per batch; the others are told at once, out of the cache,
+/// which is exact as long as the lease holds. A group with an idempotency key is not: it may be a repetition.
+fn known_conflict(record: &Record, job: &Job) -> Option<Outcome> {
+    let [Member { step: Step::Replace, key: Some((key, hash)), expected: Some(expected), .. }] = &job.members[..]
+    else {
+        return None;
+    };
+    let (current, gone) = record.cache.version(*hash, key)?;
+    let verdict = if gone { Verdict::Absent } else { Verdict::VersionConflict };
+    let conflict = (gone || current != *expected) && record.lease.is_valid();
+    conflict.then_some(Outcome::Refused { member: 0, verdict, current: Some(current) })
 }

@@ -130,7 +130,6 @@ batches AS (
 )
 SELECT c.verdict::int2, c.ok, (SELECT nephkeep.fence((SELECT base FROM head))) + c.nth - 1 AS n,
     c.cur, c.cur_n, c.cur_ordinal, c.cur_class, c.gone, c.cur_sealed, c.subject_key, c.request_n, c.request_writes,
-    c.cur_created,
     (SELECT nephkeep.same((SELECT k FROM head), (SELECT count(*) FROM resources))
         AND nephkeep.same((SELECT k FROM head), (SELECT count(*) FROM changes))
         AND nephkeep.same((SELECT k FROM head), (SELECT count(*) FROM audits))

@@ -3,6 +3,7 @@
 
 mod connection;
 mod leading;
+mod loads;
 mod local;
 mod migrations;
 mod opened;
