@@ -109,7 +109,7 @@ pub(super) async fn clear_away(data: &Path) -> Result<()> {
         tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");
     }
     for how in [Signal::INT, Signal::QUIT, Signal::KILL] {
-        signal_leader(data, how);
+        signal_orphans(data, how);
         if vanished(data, ORPHAN_LIMIT).await {
             return remove_pid_file(data);
         }
@@ -118,14 +118,18 @@ pub(super) async fn clear_away(data: &Path) -> Result<()> {
     Err(Error::retry("directory-in-use", message).with("directory", data.display()))
 }
 
-/// A postmaster passes shutdown on to its children; without one (killed) they end by themselves. The last
-/// resort goes to all of them.
-fn signal_leader(data: &Path, how: Signal) {
+/// A postmaster passes shutdown on to its children. Children whose postmaster was killed end by themselves, except
+/// one that is busy: nothing of theirs can be saved, so they are told to quit at once.
+fn signal_orphans(data: &Path, how: Signal) {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let leader: Option<i32> = text.lines().next().and_then(|line| line.trim().parse().ok());
-    for pid in living_in(data) {
-        if how == Signal::KILL || Some(pid) == leader {
-            signal(pid, how);
+    let living = living_in(data);
+    match leader.filter(|leader| living.contains(leader)) {
+        Some(leader) if how != Signal::KILL => signal(leader, how),
+        Some(_) => living.into_iter().for_each(|pid| signal(pid, how)),
+        None => {
+            let how = if how == Signal::KILL { how } else { Signal::QUIT };
+            living.into_iter().for_each(|pid| signal(pid, how));
         }
     }
 }

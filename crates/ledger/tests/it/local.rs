@@ -45,8 +45,18 @@ async fn a_killed_server_comes_back_with_its_data() {
 async fn a_killed_postmaster_alone_is_replaced_too() {
     let directory = directory();
     let local = start(&directory.path().join("record")).await;
+    // A busy backend does not notice by itself that its postmaster is gone.
+    let client = connect(&config_of(&local)).await.unwrap();
+    let busy =
+        tokio::spawn(async move { client.query_one("SELECT count(*) FROM generate_series(1, 1e11)", &[]).await });
+    let watcher = connect(&config_of(&local)).await.unwrap();
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%1e11%' AND pid <> pg_backend_pid()";
+    while watcher.query_one(running, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
     kill(local.pid().unwrap());
     let pid = restarted(&local).await;
+    assert!(busy.await.unwrap().is_err());
     assert_eq!(local.pid(), Some(pid));
     connect(&config_of(&local)).await.unwrap();
     local.stop().await.unwrap();

@@ -11,4 +11,5 @@ mod outcomes;
 mod read;
 mod serving;
 mod shared;
+mod tls;
 mod writing;
