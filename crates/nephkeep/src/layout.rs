@@ -44,6 +44,11 @@ impl Layout {
     pub fn credential(&self) -> PathBuf {
         self.root.join("admin-credential")
     }
+    /// Which keystore the record of this directory was sealed under.
+    #[must_use]
+    pub fn keystore_id(&self) -> PathBuf {
+        self.root.join("keystore.id")
+    }
     #[must_use]
     pub fn recovery_kit(&self) -> PathBuf {
         self.root.join("recovery-kit.txt")

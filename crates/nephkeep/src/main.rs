@@ -2,12 +2,15 @@
 //!
 //! One file per verb under `cli`; what runs a server is put together in `wiring`, and only there.
 
+mod background;
+mod bootstrap;
 mod cli;
 mod client;
 mod credential;
 mod doctor;
 mod exit;
 mod import;
+mod initialise;
 mod input;
 mod layout;
 mod output;

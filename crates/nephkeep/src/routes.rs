@@ -6,7 +6,10 @@ pub const WATCH: &str = "/api/v1/watch";
 pub const CONFIGURATIONS: &str = "/api/v1/configurations";
 pub const INTENTS: &str = "/tmf-api/intentManagement/v5/intent";
 pub const AUDIT: &str = "/api/v1/audit";
-pub const KEYS: &str = "/api/v1/keys";
+pub const RECONCILE: &str = "/api/v1/audit/reconcile";
+pub const KEYS_ROTATE: &str = "/api/v1/keys/rotate";
+pub const KEYS_KIT: &str = "/api/v1/keys/kit-export";
+pub const KEYS_DESTROY: &str = "/api/v1/keys/destroy-subject";
 pub const PRINCIPALS: &str = "/api/v1/principals";
 
 /// `/base/segment`, the segment percent-encoded: an id may hold anything.
@@ -21,6 +24,27 @@ pub fn below(base: &str, segment: &str) -> String {
         }
     }
     path
+}
+
+/// A configuration key is several segments, each encoded by itself.
+#[must_use]
+pub fn configuration(key: &str) -> String {
+    key.split('/').fold(CONFIGURATIONS.to_owned(), |path, segment| below(&path, segment))
+}
+
+#[must_use]
+pub fn configuration_diff(key: &str) -> String {
+    configuration(key).replacen(CONFIGURATIONS, "/api/v1/configuration-diffs", 1)
+}
+
+#[must_use]
+pub fn configuration_rollback(key: &str) -> String {
+    configuration(key).replacen(CONFIGURATIONS, "/api/v1/configuration-rollbacks", 1)
+}
+
+#[must_use]
+pub fn history(kind: &str, id: &str) -> String {
+    below(&below("/api/v1/history", kind), id)
 }
 
 #[cfg(test)]

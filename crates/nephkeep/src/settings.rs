@@ -33,10 +33,11 @@ listen = "127.0.0.1:7210"
 # PRODUCTION: at least two directories and two slots that do not fail together: other disks, other machines.
 directories = ["keystore/a", "keystore/b"]
 slots = ["slots/a/epoch.slot", "slots/b/epoch.slot"]
-host_key = "host.key"
+host_key = "host/host.key"
 
 [audit]
 directory = "audit"
+keys = "audit-key"
 "#;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Settings {
     pub slots: Vec<PathBuf>,
     pub host_key: PathBuf,
     pub audit_directory: PathBuf,
+    /// The log's signing key and public key.
+    pub audit_keys: PathBuf,
     /// Where `initdb` and `postgres` lie; searched for when not said.
     pub postgresql_bin: Option<PathBuf>,
 }
@@ -103,6 +106,7 @@ struct Keys {
 #[serde(deny_unknown_fields)]
 struct Audit {
     directory: String,
+    keys: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -131,10 +135,28 @@ impl Settings {
             let what = "the settings file cannot be read; `nephkeep up` writes one into an empty directory";
             crate::exit::Failure::environment(layout::io_error("settings-unreadable", what, &path, error))
         })?;
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with("NEPHKEEP_")).collect();
         let base = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_path_buf));
-        let settings = Self::parse(&text, &base.unwrap_or_default(), variables);
+        let settings = Self::parse(&text, &base.unwrap_or_default(), variables());
         Ok(settings.map_err(|error| error.with("file", path.display()))?)
+    }
+
+    /// Those that `up` writes into an empty directory, with the variables over them.
+    pub fn parse_default(root: &Path) -> Outcome<Self> {
+        Ok(Self::parse(DEFAULT, root, variables())?)
+    }
+
+    #[must_use]
+    pub fn keystore(&self) -> keys::Settings {
+        keys::Settings {
+            directories: self.key_directories.clone(),
+            slots: self.slots.clone(),
+            host_key: self.host_key.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn audit(&self) -> audit::Options {
+        audit::Options { directory: self.audit_directory.clone(), keys: self.audit_keys.clone(), name: None }
     }
 
     fn parse(text: &str, base: &Path, variables: BTreeMap<String, String>) -> model::Result<Self> {
@@ -144,6 +166,10 @@ impl Settings {
         draft.overlay(variables)?;
         draft.settle(base)
     }
+}
+
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("NEPHKEEP_")).collect()
 }
 
 impl Draft {
@@ -163,6 +189,7 @@ impl Draft {
                 "NEPHKEEP_KEY_SLOTS" => self.keys.slots = list(&value),
                 "NEPHKEEP_HOST_KEY" => self.keys.host_key = value,
                 "NEPHKEEP_AUDIT_DIRECTORY" => self.audit.directory = value,
+                "NEPHKEEP_AUDIT_KEYS" => self.audit.keys = value,
                 "NEPHKEEP_POSTGRESQL_BIN" => self.postgresql.bin = Some(value),
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
@@ -196,6 +223,7 @@ impl Draft {
             slots: at_least_two("keys.slots", &self.keys.slots, base)?,
             host_key: at(&self.keys.host_key),
             audit_directory: at(&self.audit.directory),
+            audit_keys: at(&self.audit.keys),
             postgresql_bin: self.postgresql.bin.as_deref().map(at),
         })
     }

@@ -1,13 +1,162 @@
 //! What a server is made of, put together in the right order and taken apart in reverse. Concrete engines are named
 //! here and nowhere else.
+//!
+//! Keys come first (nothing is sealed without them), then the audit log (nothing is released without it), then the
+//! record, and last the door. A start that fails half-way takes apart what it had put together.
 
 use crate::{
+    bootstrap,
     exit::{Failure, Outcome},
-    layout::Layout,
+    layout::{self, Layout},
     settings::{Record, Settings},
 };
-use ledger::server::Local;
-use std::path::PathBuf;
+use audit::TransparencyLog;
+use keys::{Expect, Keystore};
+use ledger::{
+    Ledger,
+    connection::{Connector, RecordUrl},
+    server::{Local, LocalOptions},
+};
+use model::{Error, Result};
+use server::{Parts, Server};
+use std::{
+    fs,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+#[derive(Debug)]
+pub struct Stack {
+    server: Server,
+    ledger: Ledger,
+    audit: Arc<TransparencyLog>,
+    local: Option<Local>,
+    url: String,
+}
+
+impl Stack {
+    /// Everything is there and requests are answered once `run_until` is awaited.
+    pub async fn start(layout: &Layout, settings: &Settings) -> Outcome<Self> {
+        // A taken port is the commonest reason to give up: found before anything else is started.
+        let listen = free(settings.listen).await.map_err(Failure::environment)?;
+        let keystore = Arc::new(keystore(layout, settings).map_err(Failure::environment)?);
+        let audit = TransparencyLog::open_with(&settings.audit()).map_err(Failure::environment)?;
+        let (local, url) = record(&settings.record, settings).await.map_err(Failure::environment)?;
+        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some() };
+        match Box::pin(base.open(layout, settings, listen)).await {
+            Ok((server, ledger, url)) => Ok(Self { server, ledger, audit: base.audit, local, url }),
+            Err(error) => {
+                base.audit.close();
+                stop(local).await;
+                Err(Failure::environment(error))
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Serves until told to stop, then ends everything in the order in which it depends on one another.
+    pub async fn run_until(self, stopped: impl Future<Output = ()>) -> Outcome {
+        let served = self.server.serve(stopped).await;
+        tracing::info!("stopping");
+        self.ledger.close().await;
+        self.audit.close();
+        stop(self.local).await;
+        Ok(served?)
+    }
+}
+
+async fn stop(local: Option<Local>) {
+    if let Some(local) = local
+        && let Err(error) = local.stop().await
+    {
+        tracing::error!(%error, "the private PostgreSQL did not stop as it should");
+    }
+}
+
+/// What the record and the door stand on.
+struct Base {
+    keystore: Arc<Keystore>,
+    audit: Arc<TransparencyLog>,
+    url: RecordUrl,
+    /// The record is local: we hold its lock, so no predecessor can be alive.
+    flock: bool,
+}
+
+impl Base {
+    async fn open(&self, layout: &Layout, settings: &Settings, listen: SocketAddr) -> Result<(Server, Ledger, String)> {
+        let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
+        let own = ledger::Settings { holder_url: Some(url.clone()), flock: self.flock, ..ledger::Settings::default() };
+        let connector = Connector::new(&self.url)?;
+        let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await?;
+        match self.serve(layout, listen, &ledger).await {
+            Ok(server) => Ok((server, ledger, url)),
+            Err(error) => {
+                ledger.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn serve(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger) -> Result<Server> {
+        bootstrap::admin(layout, ledger).await?;
+        let parts =
+            Parts { ledger: ledger.clone(), keystore: Arc::clone(&self.keystore), audit: Arc::clone(&self.audit) };
+        let settings =
+            server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
+        Server::bind(settings, parts).await
+    }
+}
+
+/// The address asked for, with a port where any was; refused when it is taken or outside loopback.
+async fn free(listen: SocketAddr) -> Result<SocketAddr> {
+    let listener = server::listen::bind(listen).await?;
+    listener.local_addr().map_err(|error| Error::bug("a bound address cannot be read").caused_by(error))
+}
+
+/// The keystore that this directory was initialised with, and no other.
+fn keystore(layout: &Layout, settings: &Settings) -> Result<Keystore> {
+    let expected = fs::read_to_string(layout.keystore_id()).ok();
+    let keystore = expected.and_then(|text| hex::decode(text.trim()).ok()).and_then(|id| id.try_into().ok());
+    Keystore::open_expecting(&settings.keystore(), Expect { keystore, min_generation: 0 })
+}
+
+async fn record(record: &Record, settings: &Settings) -> Result<(Option<Local>, RecordUrl)> {
+    match record {
+        Record::Local(directory) => {
+            let options = LocalOptions { binaries: settings.postgresql_bin.clone(), ..LocalOptions::default() };
+            let local = Local::start(directory, options).await?;
+            Ok((Some(local), RecordUrl::Local(directory.clone())))
+        }
+        Record::Postgres { url, password_file } => {
+            let url = match password_file {
+                Some(path) => with_password(url, path)?,
+                None => url.clone(),
+            };
+            Ok((None, url.parse()?))
+        }
+    }
+}
+
+/// The password joins the URL in memory only.
+fn with_password(url: &str, path: &Path) -> Result<String> {
+    if !layout::is_private(path).unwrap_or(true) {
+        let what =
+            "others may read the file with the record's password; close it with chmod 600 and change the password";
+        return Err(Error::refused("credential-exposed", what).with("path", path.display()));
+    }
+    let password = fs::read_to_string(path).map_err(|error| {
+        layout::io_error("credential-unreadable", "the record's password cannot be read", path, error)
+    })?;
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let encoded = crate::routes::below("", password.trim_end_matches('\n'));
+    Ok(format!("{url}{mark}password={}", encoded.trim_start_matches('/')))
+}
 
 /// The processes of a local PostgreSQL whose server was killed.
 #[must_use]
@@ -27,5 +176,25 @@ fn local_record(layout: &Layout) -> Option<PathBuf> {
     match Settings::load(layout, None).ok()?.record {
         Record::Local(directory) => Some(directory),
         Record::Postgres { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_password_joins_the_url_encoded_and_from_a_closed_file_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        layout::write_private(&path, b"a&b=c/d\n").unwrap();
+        assert_eq!(with_password("postgres://u@h/d", &path).unwrap(), "postgres://u@h/d?password=a%26b%3Dc%2Fd");
+        assert_eq!(
+            with_password("postgres://u@h/d?x=1", &path).unwrap(),
+            "postgres://u@h/d?x=1&password=a%26b%3Dc%2Fd"
+        );
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(with_password("postgres://u@h/d", &path).unwrap_err().code(), "credential-exposed");
     }
 }

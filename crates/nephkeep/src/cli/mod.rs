@@ -1,21 +1,29 @@
 //! The verbs: one file each. `Global` is what all of them share.
 
+mod access;
+mod audit;
 mod completions;
+mod configuration;
 mod doctor;
 mod down;
 mod explain;
 mod history;
 mod intent;
+mod keys;
 mod man;
+mod serve;
 mod status;
+mod up;
 
 use crate::{
-    client::{Client, Target},
+    client::{Call, Client, Target},
     exit::Outcome,
     layout::Layout,
     output::Format,
+    routes,
 };
 use clap::{Args, Parser, Subcommand};
+use model::Error;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -85,10 +93,16 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Up(up::Arguments),
     Down(down::Arguments),
+    Serve(serve::Arguments),
     Status(status::Arguments),
     Doctor(doctor::Arguments),
     Intent(intent::Arguments),
+    Configuration(configuration::Arguments),
+    Audit(audit::Arguments),
+    Keys(keys::Arguments),
+    Access(access::Arguments),
     Explain(explain::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -97,14 +111,45 @@ enum Verb {
 pub async fn run(cli: Cli) -> Outcome {
     let global = cli.global;
     match cli.verb {
+        Verb::Up(arguments) => up::run(&global, &arguments).await,
         Verb::Down(arguments) => down::run(&global, &arguments).await,
+        Verb::Serve(arguments) => serve::run(&global, &arguments).await,
         Verb::Status(arguments) => status::run(&global, &arguments).await,
         Verb::Doctor(arguments) => doctor::run(&global, &arguments).await,
         Verb::Intent(arguments) => intent::run(&global, arguments).await,
+        Verb::Configuration(arguments) => configuration::run(&global, arguments).await,
+        Verb::Audit(arguments) => audit::run(&global, arguments).await,
+        Verb::Keys(arguments) => keys::run(&global, arguments).await,
+        Verb::Access(arguments) => access::run(&global, arguments).await,
         Verb::Explain(arguments) => explain::run(&global, &arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),
     }
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut told) => tokio::select! {
+            _ = told.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be listened for; Ctrl-C still works");
+            let _interrupted = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// What cannot be undone is done only to the record that the caller named.
+async fn confirm_incarnation(global: &Global, given: Option<&str>) -> Outcome {
+    let status = global.client()?.send(Call::get(routes::STATUS)).await?.value()?;
+    let incarnation = status.pointer("/record/incarnation").and_then(serde_json::Value::as_str).unwrap_or_default();
+    if given == Some(incarnation) && !incarnation.is_empty() {
+        return Ok(());
+    }
+    let what = "this cannot be undone: repeat it with --incarnation and the id that `nephkeep status` shows";
+    Err(Error::refused("incarnation-unconfirmed", what).with("given", given.unwrap_or("none")).into())
 }
 
 #[cfg(test)]

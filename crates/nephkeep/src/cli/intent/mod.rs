@@ -2,7 +2,7 @@
 
 mod read;
 mod watch;
-mod write;
+pub mod write;
 
 use super::Global;
 use crate::exit::Outcome;

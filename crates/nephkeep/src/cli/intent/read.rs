@@ -115,8 +115,8 @@ fn note_rest(verb: &List, answer: &Answer, offset: u64, shown: usize) {
 }
 
 pub async fn history(global: &Global, verb: &History) -> Outcome {
-    let path = format!("{}/history", routes::below("/api/v1/resources/intent", &verb.id));
-    crate::cli::history::print(global, &global.client()?.send(Call::get(path)).await?)
+    let call = Call::get(routes::history("intent", &verb.id));
+    crate::cli::history::print(global, &global.client()?.send(call).await?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! `up --detach`: the same program again, in a session of its own, its output in the log file.
+
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    layout::{self, Layout},
+    output,
+    running::{self, Running},
+};
+use model::Error;
+use std::{
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+/// Starts it and returns when it answers, or with its own words and exit code when it gave up.
+pub async fn start(layout: &Layout, arguments: &[OsString]) -> Outcome<Running> {
+    if running::is_held(layout) {
+        return Err(Failure::environment(running::in_use(layout)));
+    }
+    let from = fs::metadata(layout.log()).map_or(0, |meta| meta.len());
+    let mut child = spawn(layout, arguments)?;
+    loop {
+        if let Some(running) = running::find(layout).filter(|running| running.pid == child.id()) {
+            return Ok(running);
+        }
+        match child.try_wait() {
+            Ok(None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(Some(status)) => return Err(gave_up(layout, from, status)),
+            Err(error) => return Err(Error::bug("the background process cannot be awaited").caused_by(error).into()),
+        }
+    }
+}
+
+fn spawn(layout: &Layout, arguments: &[OsString]) -> Outcome<Child> {
+    let path = layout.log();
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    let logs = log.and_then(|log| Ok((log.try_clone()?, log)));
+    let started = logs.and_then(|(out, err)| {
+        let program = std::env::current_exe()?;
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(out).stderr(err).spawn()
+    });
+    started.map_err(|error| {
+        Failure::environment(layout::io_error("background-failed", "the background process cannot start", &path, error))
+    })
+}
+
+/// In the started process: no terminal may end it. It leads no group yet, so this succeeds.
+pub fn leave_session() {
+    if let Err(error) = rustix::process::setsid() {
+        tracing::warn!(%error, "the background process stays in the session of its terminal");
+    }
+}
+
+/// Its last words are in the log: they are told here, with its exit code.
+fn gave_up(layout: &Layout, from: u64, status: ExitStatus) -> Failure {
+    let log = fs::read(layout.log()).unwrap_or_default();
+    let own = log.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    let own = String::from_utf8_lossy(own);
+    let told = own.lines().skip_while(|line| !line.starts_with("error[")).collect::<Vec<_>>().join("\n");
+    output::note(if told.is_empty() { own.trim_end() } else { &told });
+    output::note(&format!("the background process ended ({status}); its log: {}", layout.log().display()));
+    Failure::Reported(Exit::from_code(status.code()))
+}

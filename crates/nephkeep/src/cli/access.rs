@@ -1,0 +1,180 @@
+//! `access …`: principals, their roles and tokens. A token is written into a file of mode 0600 and shown nowhere else.
+
+use super::{Global, status::cell};
+use crate::{
+    client::{Call, Client},
+    credential::{self, Credential},
+    exit::Outcome,
+    output::{self, Report},
+    routes,
+};
+use clap::{Args, Subcommand};
+use model::{Error, Role};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Manage who may do what
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Create(Create),
+    List(List),
+    Revoke(Revoke),
+    Rotate(Rotate),
+}
+
+/// Create a principal and write its credential file
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep access create orchestrator --role writer --to orchestrator.credential\n  \
+    nephkeep access create audit-team --role auditor --to audit.credential --dry-run\n\n\
+    Roles: admin, operator, writer, reader, auditor. Use the file with --credential-file."
+)]
+struct Create {
+    name: String,
+    /// What it may do; repeatable
+    #[arg(long, required = true, value_parser = role)]
+    role: Vec<Role>,
+    /// Where to write its credential
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Show what would be created
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// List principals, without their tokens
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep access list\n  nephkeep access list -o json")]
+struct List {}
+
+/// End a principal's access at once
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep access revoke orchestrator\n  nephkeep access revoke orchestrator --dry-run"
+)]
+struct Revoke {
+    name: String,
+    /// Show what would be revoked
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Give a principal a new token; the old one ends at once
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep access rotate orchestrator --to orchestrator.credential\n  \
+    nephkeep access rotate admin                 the admin's own file is rewritten")]
+struct Rotate {
+    name: String,
+    /// Where to write the new credential [default for admin: DIR/admin-credential]
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Show what would be rotated
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    text.parse().map_err(|error: Error| error.to_string())
+}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::Create(verb) => create(global, &verb).await,
+        Verb::List(List {}) => list(global).await,
+        Verb::Revoke(verb) => revoke(global, &verb).await,
+        Verb::Rotate(verb) => rotate(global, &verb).await,
+    }
+}
+
+async fn create(global: &Global, verb: &Create) -> Outcome {
+    model::resource::check_name("principal", &verb.name)?;
+    if verb.dry_run {
+        output::note(&format!("dry run: {} would be created; nothing was sent", verb.name));
+        return Ok(());
+    }
+    must_be_free(&verb.to)?;
+    let roles: Vec<_> = verb.role.iter().map(|role| role.as_str()).collect();
+    let call = Call::new(Method::POST, routes::PRINCIPALS).json(&json!({ "name": verb.name, "roles": roles }));
+    keep(global, &global.client()?.send(call).await?.value()?, &verb.to)
+}
+
+/// A file that is there may be somebody's credential: it is not overwritten by a new principal.
+fn must_be_free(path: &Path) -> Outcome {
+    if path.exists() {
+        let what = "the file exists; name one that does not, so that no other credential is lost";
+        return Err(Error::conflict("credential-file-exists", what).with("path", path.display()).into());
+    }
+    Ok(())
+}
+
+fn keep(global: &Global, answer: &Value, to: &Path) -> Outcome {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let credential = Credential { principal: text("name"), tenant: text("tenant"), token: text("token") };
+    if credential.token.is_empty() {
+        return Err(Error::corrupt("answer-malformed", "the server's answer holds no token").into());
+    }
+    credential::write(to, &credential)?;
+    let facts = vec![
+        ("principal", credential.principal.clone()),
+        ("tenant", credential.tenant.clone()),
+        ("credential", to.display().to_string()),
+    ];
+    let value = json!({ "principal": credential.principal, "tenant": credential.tenant, "credential": to });
+    Report::facts(facts, value).print(global.output)
+}
+
+async fn list(global: &Global) -> Outcome {
+    let value = global.client()?.send(Call::get(routes::PRINCIPALS)).await?.value()?;
+    let row = |principal: &Value| {
+        let roles = principal["roles"].as_array().cloned().unwrap_or_default();
+        let roles = roles.iter().map(cell).collect::<Vec<_>>().join(",");
+        let state = if principal["disabled"] == true { "revoked" } else { "active" };
+        vec![cell(&principal["name"]), cell(&principal["tenant"]), roles, state.to_owned(), cell(&principal["created"])]
+    };
+    let rows = value.as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
+    Report::new(&["name", "tenant", "roles", "state", "created"], rows, value).print(global.output)
+}
+
+async fn there_is(client: &Client, name: &str) -> Outcome {
+    client.send(Call::get(routes::below(routes::PRINCIPALS, name))).await?;
+    Ok(())
+}
+
+async fn revoke(global: &Global, verb: &Revoke) -> Outcome {
+    let client = global.client()?;
+    if verb.dry_run {
+        there_is(&client, &verb.name).await?;
+        output::note(&format!("dry run: the access of {} would end; nothing was sent", verb.name));
+        return Ok(());
+    }
+    client.send(Call::new(Method::DELETE, routes::below(routes::PRINCIPALS, &verb.name))).await?;
+    Report::facts(vec![("revoked", verb.name.clone())], json!({ "revoked": verb.name })).print(global.output)
+}
+
+async fn rotate(global: &Global, verb: &Rotate) -> Outcome {
+    let client = global.client()?;
+    let own = global.layout()?.credential();
+    let to = match &verb.to {
+        Some(to) => to.clone(),
+        None if credential::read(&own).is_ok_and(|credential| credential.principal == verb.name) => own,
+        None => {
+            let what = "say with --to where the new credential shall be written";
+            return Err(Error::invalid("credential-file-missing", what).into());
+        }
+    };
+    if verb.dry_run {
+        there_is(&client, &verb.name).await?;
+        output::note(&format!("dry run: {} would get a new token in {}; nothing was sent", verb.name, to.display()));
+        return Ok(());
+    }
+    let path = format!("{}/rotate", routes::below(routes::PRINCIPALS, &verb.name));
+    keep(global, &client.send(Call::new(Method::POST, path)).await?.value()?, &to)
+}

@@ -1,0 +1,224 @@
+//! `audit …`: the transparency log. `verify` and `prove` read only files and a public key: no server, no database.
+
+use super::{Global, status::cell};
+use crate::{
+    client::Call,
+    exit::{Exit, Failure, Outcome},
+    layout,
+    output::{self, Format, Report},
+    routes,
+    settings::Settings,
+};
+use audit::PublicKey;
+use clap::{Args, Subcommand};
+use model::{Error, Result};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Read, verify and prove the audit trail
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(List),
+    Verify(Verify),
+    Prove(Prove),
+    Reconcile(Reconcile),
+}
+
+/// List entries: who did or read what, when and why
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep audit list --limit 20\n  nephkeep audit list --principal orchestrator --kind access\n  \
+    nephkeep audit list --since 2026-11-01T00:00:00Z -o json"
+)]
+struct List {
+    /// Only entries of this principal
+    #[arg(long)]
+    principal: Option<String>,
+    /// Only writes, accesses, acts or restores
+    #[arg(long, value_parser = ["write", "access", "act", "restore"])]
+    kind: Option<String>,
+    /// From this time on (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+/// Where the log lies; for `verify` and `prove`.
+#[derive(Debug, Args)]
+struct Place {
+    /// The log's directory, also a copy of it [default: as in the settings]
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    /// The log's public key [default: as in the settings]
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+}
+
+/// Verify the whole log, or one proof, offline
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep audit verify\n  nephkeep audit verify --log copy-of-audit --public-key log.pub\n  \
+    nephkeep audit verify --proof entry-17.proof\n\n\
+    Recomputes every hash, every tile, the signature and the gaplessness of writes; exit 1 on any difference."
+)]
+struct Verify {
+    #[command(flatten)]
+    place: Place,
+    /// A proof file to check instead of the whole log
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+}
+
+/// Prove that an entry stands in the log
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep audit prove 17 > entry-17.proof\n  nephkeep audit verify --proof entry-17.proof\n\n\
+    The proof is a C2SP tlog-proof: anyone who has the log's public key can check it without the log."
+)]
+struct Prove {
+    /// The entry's index, as `audit list` shows it
+    index: u64,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Compare the log with the record: every change audited, every audited change there
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep audit reconcile\n  nephkeep audit reconcile -o json\n\nExit 1 when anything is missing on either side."
+)]
+struct Reconcile {}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::List(verb) => list(global, &verb).await,
+        Verb::Verify(verb) => verify(global, &verb),
+        Verb::Prove(verb) => prove(global, &verb),
+        Verb::Reconcile(Reconcile {}) => reconcile(global).await,
+    }
+}
+
+async fn list(global: &Global, verb: &List) -> Outcome {
+    let call = Call::get(routes::AUDIT)
+        .maybe("principal", verb.principal.as_ref())
+        .maybe("kind", verb.kind.as_ref())
+        .maybe("since", verb.since)
+        .maybe("until", verb.until)
+        .query("limit", verb.limit);
+    let answer = global.client()?.send(call).await?;
+    if global.output == Format::Json {
+        return output::document(Format::Json, &answer.text);
+    }
+    let value = answer.value()?;
+    let entries = value.as_array().or_else(|| value["entries"].as_array()).cloned().unwrap_or_default();
+    let header = ["index", "time", "kind", "principal", "action", "what"];
+    let rows = entries.iter().map(row).collect();
+    Report::new(&header, rows, value).print(global.output)
+}
+
+fn row(entry: &Value) -> Vec<String> {
+    let what = ["resource", "detail", "positions"].iter().find_map(|name| entry.get(*name).map(cell));
+    let mut row = ["index", "time", "kind", "principal", "action"].map(|name| cell(&entry[name])).to_vec();
+    row.push(what.unwrap_or_default());
+    row
+}
+
+/// The log's directory and public key, from the arguments, else from the settings.
+fn place(global: &Global, place: &Place) -> Outcome<(PathBuf, PublicKey)> {
+    let (log, key) = match (&place.log, &place.public_key) {
+        (Some(log), Some(key)) => (log.clone(), key.clone()),
+        (log, key) => {
+            let settings = Settings::load(&global.layout()?, None)?;
+            let log = log.clone().unwrap_or(settings.audit_directory);
+            (log, key.clone().unwrap_or_else(|| settings.audit_keys.join("log.pub")))
+        }
+    };
+    Ok((log, public_key(&key)?))
+}
+
+fn public_key(path: &Path) -> Result<PublicKey> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        layout::io_error(
+            "audit-key-unreadable",
+            "the log's public key cannot be read; name it with --public-key",
+            path,
+            error,
+        )
+    })?;
+    text.trim().parse().map_err(|error: Error| error.with("path", path.display()))
+}
+
+fn verify(global: &Global, verb: &Verify) -> Outcome {
+    let (log, key) = place(global, &verb.place)?;
+    if let Some(proof) = &verb.proof {
+        return verify_proof(global, proof, &key);
+    }
+    let report = audit::verify::verify(&log, &key)?;
+    let value = serde_json::to_value(&report).map_err(|error| Error::bug("a report is not JSON").caused_by(error))?;
+    let mut facts = vec![
+        ("log", log.display().to_string()),
+        ("origin", report.origin.clone()),
+        ("entries", report.size.to_string()),
+        ("root", report.root.clone()),
+        ("not yet under a checkpoint", report.beyond.to_string()),
+        ("last writes", report.writes.join(", ")),
+    ];
+    facts.push((
+        "verdict",
+        if report.ok() { "verified".to_owned() } else { format!("{} differences", report.findings_in_all) },
+    ));
+    Report::facts(facts, value).print(global.output)?;
+    for finding in &report.findings {
+        let at = finding.index.map(|index| format!(" at {index}")).unwrap_or_default();
+        let file = finding.file.as_deref().unwrap_or("-");
+        output::note(&format!("{}{at} ({file}): {}", finding.what, output::printable(&finding.message)));
+    }
+    if report.ok() { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
+}
+
+fn verify_proof(global: &Global, path: &Path, key: &PublicKey) -> Outcome {
+    let text = fs::read_to_string(path)
+        .map_err(|error| layout::io_error("import-unreadable", "the proof cannot be read", path, error))?;
+    let proven = audit::check_proof(&text, key)?;
+    let entry = format!("{:?}", proven.entry);
+    let value = json!({ "index": proven.index, "size": proven.checkpoint.size, "entry": entry, "proven": true });
+    let facts = vec![
+        ("proven", format!("entry {} of {}", proven.index, key.name())),
+        ("under the checkpoint of size", proven.checkpoint.size.to_string()),
+        ("entry", entry),
+    ];
+    Report::facts(facts, value).print(global.output)
+}
+
+/// The proof is a text format of its own, whatever `-o` says.
+fn prove(global: &Global, verb: &Prove) -> Outcome {
+    let (log, key) = place(global, &verb.place)?;
+    let proof = audit::prove(&log, verb.index)?;
+    audit::check_proof(&proof, &key)?;
+    output::data(&proof);
+    Ok(())
+}
+
+async fn reconcile(global: &Global) -> Outcome {
+    let answer = global.client()?.send(Call::new(reqwest::Method::POST, routes::RECONCILE)).await?;
+    let value = answer.value()?;
+    let complete = value["complete"] == true;
+    let mut rows = Vec::new();
+    super::status::flatten("", &value, &mut rows);
+    Report { header: Vec::new(), rows, value }.print(global.output)?;
+    if complete { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
+}

@@ -1,0 +1,218 @@
+//! `configuration …`: the network's versioned configuration documents, under `namespace/key`.
+
+use super::{
+    Global,
+    intent::write::{current, if_match, written},
+    status::cell,
+};
+use crate::{
+    client::Call,
+    exit::Outcome,
+    input,
+    output::{self, Format, Report},
+    routes,
+};
+use clap::{Args, Subcommand};
+use model::Json;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Keep configuration documents: versions, differences, rollback
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Get(Get),
+    Set(Set),
+    List(List),
+    Delete(Delete),
+    History(History),
+    Diff(Diff),
+    Rollback(Rollback),
+}
+
+/// Show a document
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep configuration get ran/cell-7\n  nephkeep configuration get ran/cell-7 --version 2"
+)]
+struct Get {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+    /// As it was in this version
+    #[arg(long)]
+    version: Option<u64>,
+}
+
+/// Create or replace a document
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep configuration set ran/cell-7 cell.yaml\n  \
+    echo '{\"power\": 20}' | nephkeep configuration set ran/cell-7 --if-version 3\n  \
+    nephkeep configuration set ran/cell-7 cell.yaml --dry-run")]
+struct Set {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+    /// The document; `-` or nothing reads standard input
+    file: Option<PathBuf>,
+    /// Only if the document still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<u64>,
+    /// Check the document and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// List keys
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep configuration list\n  nephkeep configuration list --limit 1000 -o json")]
+struct List {
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+}
+
+/// Delete a document; its history stays
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep configuration delete ran/cell-7\n  nephkeep configuration delete ran/cell-7 --dry-run"
+)]
+struct Delete {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+    /// Only if the document still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<u64>,
+    /// Show what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Show every version of a document
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep configuration history ran/cell-7")]
+struct History {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+}
+
+/// Show where two versions differ
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep configuration diff ran/cell-7 2 3")]
+struct Diff {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+    from: u64,
+    to: u64,
+}
+
+/// Bring back an earlier version, as a new version
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep configuration rollback ran/cell-7 2 --dry-run\n  nephkeep configuration rollback ran/cell-7 2"
+)]
+struct Rollback {
+    #[arg(value_name = "NAMESPACE/KEY")]
+    key: String,
+    version: u64,
+    /// Only if the document still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<u64>,
+    /// Show what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::Get(verb) => get(global, &verb).await,
+        Verb::Set(verb) => set(global, &verb).await,
+        Verb::List(verb) => list(global, &verb).await,
+        Verb::Delete(verb) => delete(global, &verb).await,
+        Verb::History(verb) => history(global, &verb).await,
+        Verb::Diff(verb) => diff(global, &verb.key, verb.from, Some(verb.to)).await,
+        Verb::Rollback(verb) => rollback(global, &verb).await,
+    }
+}
+
+async fn get(global: &Global, verb: &Get) -> Outcome {
+    let call = Call::get(routes::configuration(&verb.key)).maybe("version", verb.version);
+    output::document(global.output, &global.client()?.send(call).await?.text)
+}
+
+async fn set(global: &Global, verb: &Set) -> Outcome {
+    let document = input::document(verb.file.as_deref())?;
+    if verb.dry_run {
+        let tenant = model::Tenant::new("dry-run")?;
+        let prepared = model::configuration::prepared(&verb.key, &document, &tenant)?;
+        output::note(&format!("dry run: the document is valid, its class {}; nothing was sent", prepared.class));
+        return Ok(());
+    }
+    put(global, &verb.key, &document, verb.if_version).await
+}
+
+async fn put(global: &Global, key: &str, document: &Json, version: Option<u64>) -> Outcome {
+    let call = Call::new(Method::PUT, routes::configuration(key)).body("application/json", document.to_bytes());
+    written(global, &global.client()?.send(if_match(call, version)).await?)
+}
+
+async fn list(global: &Global, verb: &List) -> Outcome {
+    let call = Call::get(routes::CONFIGURATIONS).query("limit", verb.limit).query("offset", verb.offset);
+    let answer = global.client()?.send(call).await?;
+    if global.output == Format::Json {
+        return output::document(Format::Json, &answer.text);
+    }
+    let value = answer.value()?;
+    let row = |item: &Value| ["key", "version", "class", "position"].map(|name| cell(&item[name])).to_vec();
+    let rows = value.as_array().map(|items| items.iter().map(row).collect()).unwrap_or_default();
+    Report::new(&["key", "version", "class", "position"], rows, value).print(global.output)
+}
+
+async fn delete(global: &Global, verb: &Delete) -> Outcome {
+    let client = global.client()?;
+    let path = routes::configuration(&verb.key);
+    if verb.dry_run {
+        let version = current(&client, &path, verb.if_version).await?;
+        output::note(&format!("dry run: version {version} would be deleted; nothing was sent"));
+        return Ok(());
+    }
+    let answer = client.send(if_match(Call::new(Method::DELETE, path), verb.if_version)).await?;
+    let position = answer.header("ledger-position").unwrap_or("-").to_owned();
+    let value = json!({ "key": verb.key, "deleted": true, "position": position });
+    Report::facts(vec![("deleted", verb.key.clone()), ("position", position)], value).print(global.output)
+}
+
+async fn history(global: &Global, verb: &History) -> Outcome {
+    let call = Call::get(routes::history("configuration", &verb.key));
+    super::history::print(global, &global.client()?.send(call).await?)
+}
+
+/// Without `to`: against what there is now.
+async fn diff(global: &Global, key: &str, from: u64, to: Option<u64>) -> Outcome {
+    let call = Call::get(routes::configuration_diff(key)).query("from", from).maybe("to", to);
+    let answer = global.client()?.send(call).await?;
+    if global.output == Format::Json {
+        return output::document(Format::Json, &answer.text);
+    }
+    let value = answer.value()?;
+    let row = |item: &Value| ["path", "old", "new"].map(|name| cell(&item[name])).to_vec();
+    let differences = value.as_array().or_else(|| value["differences"].as_array()).cloned().unwrap_or_default();
+    Report::new(&["path", "old", "new"], differences.iter().map(row).collect(), value).print(global.output)
+}
+
+async fn rollback(global: &Global, verb: &Rollback) -> Outcome {
+    if verb.dry_run {
+        let version = current(&global.client()?, &routes::configuration(&verb.key), verb.if_version).await?;
+        output::note(&format!("dry run: version {version} would be replaced by what version {} held:", verb.version));
+        return diff(global, &verb.key, version, Some(verb.version)).await;
+    }
+    let call =
+        Call::new(Method::POST, routes::configuration_rollback(&verb.key)).json(&json!({ "version": verb.version }));
+    written(global, &global.client()?.send(if_match(call, verb.if_version)).await?)
+}

@@ -1,0 +1,94 @@
+//! `intent import`: files into intents, many at a time, each document whole or not at all.
+
+use crate::{
+    cli::Global,
+    client::Client,
+    exit::{Exit, Failure, Outcome},
+    import::{
+        account::{Account, Fate},
+        progress::Progress,
+        send,
+        source::{self, Document, Place},
+    },
+    output::{self, Format},
+};
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use model::{Error, Json, Result, intake::Shape};
+use std::{fs, path::PathBuf, time::Instant};
+
+/// Import intents from JSON, JSON Lines and YAML files
+///
+/// A document that was imported before is recognised and skipped, so an interrupted import is resumed by running it
+/// again. A document that is refused is told with its place and reason, and the others are imported.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep intent import intents.jsonl\n  nephkeep intent import --dry-run exports/\n  \
+    nephkeep intent import *.yaml --shape network-intent\n  \
+    nephkeep intent import --allow-refused mixed.jsonl -o json > account.json\n\n\
+    Exit 1 when a document was refused, unless --allow-refused.")]
+pub struct Import {
+    /// Files, or directories that are searched for .json, .jsonl, .ndjson, .yaml and .yml
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// What the documents are [default: seen from each document]
+    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    shape: Option<Shape>,
+    /// Documents on their way at a time
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    in_flight: u16,
+    /// Exit 0 although documents were refused
+    #[arg(long)]
+    allow_refused: bool,
+    /// Read, map and check every document; send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn shape(text: &str) -> std::result::Result<Shape, String> {
+    text.parse().map_err(|error: Error| error.to_string())
+}
+
+pub async fn run(global: &Global, verb: &Import) -> Outcome {
+    let files = source::files(&verb.paths)?;
+    let client = if verb.dry_run { None } else { Some(global.client()?) };
+    let begun = Instant::now();
+    let bytes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
+    let mut progress = Progress::new(bytes);
+    let mut account = Account::default();
+    let documents = stream::iter(files).flat_map(|file| stream::iter(source::documents(&file)));
+    let ended = each(documents, verb, client.as_ref(), &mut progress, &mut account).await;
+    progress.finish();
+    if let Err(error) = ended {
+        output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
+        return Err(error.into());
+    }
+    tell(global, verb, &account, begun.elapsed().as_secs_f64())
+}
+
+async fn each(
+    documents: impl stream::Stream<Item = Document>,
+    verb: &Import,
+    client: Option<&Client>,
+    progress: &mut Progress,
+    account: &mut Account,
+) -> Result<()> {
+    let fates = documents.map(|document| one(document, verb.shape, client));
+    let mut fates = std::pin::pin!(fates.buffer_unordered(usize::from(verb.in_flight)));
+    while let Some((place, bytes, fate)) = fates.next().await {
+        if let Some(line) = account.count(&place, fate?) {
+            progress.note(&line);
+        }
+        progress.step(bytes, || account.words());
+    }
+    Ok(())
+}
+
+async fn one(document: Document, shape: Option<Shape>, client: Option<&Client>) -> (Place, u64, Result<Fate>) {
+    let mapped = document.content.and_then(|content| mapped(content, shape));
+    let fate = match (mapped, client) {
+        (Err(error), _) => Ok(Fate::Refused(error)),
+        (Ok(intent), Some(client)) => send::send(client, intent).await,
+        (Ok(_), None) => Ok(Fate::Imported),
+    };
+    (document.place, document.bytes, fate)
+}

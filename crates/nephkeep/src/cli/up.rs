@@ -1,0 +1,117 @@
+//! `up`: initialises the directory if it is empty, starts everything, says where it is and what to type next.
+
+use super::Global;
+use crate::{
+    background,
+    exit::Outcome,
+    initialise::{self, Initialised},
+    layout::{Layout, PORT},
+    output::{self, Report},
+    running,
+    settings::Settings,
+    wiring::Stack,
+};
+use clap::Args;
+use serde_json::json;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Initialise the directory if it is empty, and start everything
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep up                                    in ~/.local/share/nephkeep on 127.0.0.1:7210\n  \
+    nephkeep up --detach                           in the background; returns when ready\n  \
+    nephkeep up /srv/nephkeep --listen 127.0.0.1:0 another directory, any free port\n\n\
+    The first start writes recovery-kit.txt. Move it away from this machine: with it and one keystore directory and\n\
+    slot everything can be read; without it, losing the host key loses everything."
+)]
+pub struct Arguments {
+    /// The directory [default: as --dir]
+    directory: Option<PathBuf>,
+    /// Where to listen; port 0 takes any free one [default: as in the settings, 127.0.0.1:7210]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Run in the background and return when ready
+    #[arg(long, short)]
+    detach: bool,
+    /// Other settings than DIR/nephkeep.toml
+    #[arg(long, env = "NEPHKEEP_SETTINGS", value_name = "FILE", hide_env_values = true)]
+    settings: Option<PathBuf>,
+    /// Say what would be made and started
+    #[arg(long)]
+    dry_run: bool,
+    /// Set by `--detach` for the process it starts
+    #[arg(long, hide = true)]
+    background: bool,
+}
+
+pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    let layout = global.layout_or(arguments.directory.as_deref())?;
+    if arguments.dry_run {
+        return plan(global, &layout, arguments);
+    }
+    layout.create()?;
+    if arguments.detach {
+        let started = background::start(&layout, &own_arguments(&layout, arguments)).await?;
+        return ready(global, &layout, &started, true);
+    }
+    if arguments.background {
+        background::leave_session();
+    }
+    let held = running::hold(&layout)?;
+    if let Initialised::Now(kit) = initialise::if_empty(&layout, arguments.settings.as_deref())? {
+        initialise::tell(&layout, &kit);
+    }
+    let mut settings = Settings::load(&layout, arguments.settings.as_deref())?;
+    settings.listen = arguments.listen.unwrap_or(settings.listen);
+    let stack = Stack::start(&layout, &settings).await?;
+    held.publish(stack.url()).map_err(|error| running::unwritable(&layout, error))?;
+    if let Some(running) = running::find(&layout).filter(|_| !arguments.background) {
+        ready(global, &layout, &running, false)?;
+    }
+    stack.run_until(super::interrupted()).await?;
+    drop(held);
+    Ok(())
+}
+
+fn own_arguments(layout: &Layout, arguments: &Arguments) -> Vec<std::ffi::OsString> {
+    let mut own = vec!["up".into(), layout.root().into(), "--background".into()];
+    if let Some(listen) = arguments.listen {
+        own.extend(["--listen".into(), listen.to_string().into()]);
+    }
+    if let Some(settings) = &arguments.settings {
+        own.extend(["--settings".into(), settings.into()]);
+    }
+    own
+}
+
+fn ready(global: &Global, layout: &Layout, running: &running::Running, detached: bool) -> Outcome {
+    let directory = layout.root().display().to_string();
+    let dir = if layout.is_default() { String::new() } else { format!(" --dir {directory}") };
+    let mut facts = vec![("url", running.url.clone()), ("directory", directory)];
+    let mut value = json!({ "url": running.url, "directory": layout.root(), "pid": running.pid });
+    facts.push(("pid", running.pid.to_string()));
+    if detached {
+        facts.push(("log", layout.log().display().to_string()));
+        value["log"] = json!(layout.log());
+    }
+    facts.push(("next", format!("nephkeep{dir} intent import FILE")));
+    facts.push(("stop", if detached { format!("nephkeep{dir} down") } else { "Ctrl-C, or nephkeep down".to_owned() }));
+    Report::facts(facts, value).print(global.output)
+}
+
+fn plan(global: &Global, layout: &Layout, arguments: &Arguments) -> Outcome {
+    let initialised = layout.is_initialised();
+    let listen = match (arguments.listen, initialised) {
+        (Some(listen), _) => listen,
+        (None, true) => Settings::load(layout, arguments.settings.as_deref())?.listen,
+        (None, false) => SocketAddr::from(([127, 0, 0, 1], PORT)),
+    };
+    output::note("dry run: nothing was made or started");
+    let facts = vec![
+        ("directory", layout.root().display().to_string()),
+        ("would", if initialised { "start" } else { "initialise and start" }.to_owned()),
+        ("listen", listen.to_string()),
+    ];
+    let value = json!({ "directory": layout.root(), "initialise": !initialised, "listen": listen });
+    Report::facts(facts, value).print(global.output)
+}

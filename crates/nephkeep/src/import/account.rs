@@ -1,0 +1,80 @@
+//! The account of an import: every document is imported, skipped or refused, and each refusal has a place and a reason.
+
+use super::source::Place;
+use crate::output::printable;
+use model::Error;
+use serde_json::{Value, json};
+
+/// Refusals kept for the summary; all of them are told on stderr as they happen.
+const KEPT: usize = 1_000;
+
+/// What became of one document.
+#[derive(Debug)]
+pub enum Fate {
+    Imported,
+    /// It was there already: imported earlier, or twice in the input.
+    Skipped,
+    Refused(Error),
+}
+
+#[derive(Debug, Default)]
+pub struct Account {
+    pub imported: u64,
+    pub skipped: u64,
+    pub refused: u64,
+    refusals: Vec<Value>,
+}
+
+impl Account {
+    /// Counts one document; gives the line to tell when it was refused.
+    pub fn count(&mut self, place: &Place, fate: Fate) -> Option<String> {
+        match fate {
+            Fate::Imported => self.imported += 1,
+            Fate::Skipped => self.skipped += 1,
+            Fate::Refused(error) => {
+                self.refused += 1;
+                if self.refusals.len() < KEPT {
+                    let at = place.to_string();
+                    self.refusals.push(json!({ "place": at, "code": error.code(), "reason": error.to_string() }));
+                }
+                return Some(format!("{place}: {}: {}", error.code(), printable(&error.to_string())));
+            }
+        }
+        None
+    }
+
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("imported {}, skipped {}, refused {}", self.imported, self.skipped, self.refused)
+    }
+
+    #[must_use]
+    pub fn value(&self, seconds: f64) -> Value {
+        json!({
+            "imported": self.imported,
+            "skipped": self.skipped,
+            "refused": self.refused,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "refusals": self.refusals,
+            "refusals_complete": self.refused as usize == self.refusals.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_document_is_counted_and_a_refusal_is_told_with_its_place() {
+        let mut account = Account::default();
+        let place = Place::Line(Path::new("a.jsonl").into(), 7);
+        assert_eq!(account.count(&place, Fate::Imported), None);
+        assert_eq!(account.count(&place, Fate::Skipped), None);
+        let line = account.count(&place, Fate::Refused(Error::invalid("name-malformed", "no\u{1b}")));
+        assert_eq!(line.as_deref(), Some("a.jsonl:7: name-malformed: no\\u{1b}"));
+        assert_eq!(account.words(), "imported 1, skipped 1, refused 1");
+        assert_eq!(account.value(1.0)["refusals"][0]["place"], "a.jsonl:7");
+    }
+}

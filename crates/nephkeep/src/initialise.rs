@@ -1,0 +1,80 @@
+//! The first start of a directory: settings, keystore, recovery kit. Each step may be interrupted and taken again;
+//! the settings file comes last and says that all of it was done.
+
+use crate::{
+    exit::{Failure, Outcome},
+    layout::{self, Layout},
+    output,
+    settings::{self, Settings},
+};
+use keys::Keystore;
+use model::{Error, Result};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug)]
+pub enum Initialised {
+    Before,
+    /// Where the recovery kit lies.
+    Now(PathBuf),
+}
+
+/// With settings of one's own the keystore they name is made, unless it exists.
+pub fn if_empty(layout: &Layout, own: Option<&Path>) -> Outcome<Initialised> {
+    let settings = match own {
+        Some(_) => Settings::load(layout, own)?,
+        None if layout.is_initialised() => return Ok(Initialised::Before),
+        None => Settings::parse_default(layout.root())?,
+    };
+    let kit = layout.recovery_kit();
+    let made = keystore(layout, &settings).map_err(Failure::environment)?;
+    if own.is_none() {
+        write(&layout.settings(), settings::DEFAULT.as_bytes()).map_err(Failure::environment)?;
+    }
+    Ok(if made { Initialised::Now(kit) } else { Initialised::Before })
+}
+
+/// A keystore without its kit is one whose making was interrupted before anything was sealed under it: it gets a new
+/// root, since the first one's private key is lost.
+fn keystore(layout: &Layout, settings: &Settings) -> Result<bool> {
+    let (places, kit) = (settings.keystore(), layout.recovery_kit());
+    let keystore = if !places.host_key.exists() {
+        let (keystore, root) = Keystore::create(&places)?;
+        root.write(&kit)?;
+        keystore
+    } else if !kit.exists() && is_fresh(settings) {
+        let keystore = Keystore::open(&places)?;
+        let (_, destroyed) = keystore.rotate_root(|root| root.write(&kit))?;
+        if !destroyed.is_complete() {
+            output::note("a keystore slot lags; `nephkeep keys status` shows which");
+        }
+        keystore
+    } else {
+        return Ok(false);
+    };
+    write(&layout.keystore_id(), hex::encode(keystore.id()).as_bytes())?;
+    Ok(true)
+}
+
+/// Nothing was ever recorded: neither an audit log nor a local record exists.
+fn is_fresh(settings: &Settings) -> bool {
+    let record = match &settings.record {
+        settings::Record::Local(path) => path.exists(),
+        settings::Record::Postgres { .. } => true,
+    };
+    !record && !settings.audit_directory.exists()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let what = "a file of the new directory cannot be written";
+    layout::write_private(path, bytes)
+        .map_err(|error: std::io::Error| -> Error { layout::io_error("directory-unusable", what, path, error) })
+}
+
+/// What the owner of a fresh directory must know, once.
+pub fn tell(layout: &Layout, kit: &Path) {
+    output::note(&format!("initialised {}", layout.root().display()));
+    output::note(&format!("RECOVERY KIT: {} is the only way back when this machine is lost.", kit.display()));
+    output::note("  Move it to another machine or print it now, then delete it here.");
+    output::note("WARNING: the keystore's directories and slots lie on one disk. For production name others, which do");
+    output::note(&format!("  not fail together, in {} (keys.directories, keys.slots).", layout.settings().display()));
+}

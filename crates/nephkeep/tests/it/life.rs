@@ -1,0 +1,69 @@
+//! From an empty directory to an empty process list: up, write, read, kill -9, up again, down.
+
+use super::shared::Home;
+use std::{path::Path, process::Command};
+
+const INTENT: &str = r#"{"@type":"Intent","name":"slice-gold","priority":"1",
+  "characteristic":[{"@type":"StringCharacteristic","name":"iccid","value":"8944500102198304826"}],
+  "expression":{"@type":"JsonLdExpression","iri":"https://example.test/intent","expressionValue":{"n":8944500102198304826}}}"#;
+
+#[test]
+fn an_intent_survives_kill_9_and_nothing_is_left_after_down() {
+    let home = Home::new();
+    let up = home.up();
+    assert!(up.json()["url"].as_str().unwrap().ends_with(&format!(":{}", home.port)));
+    assert!(home.directory().join("recovery-kit.txt").exists() && up.err.is_empty(), "{}", up.err);
+
+    let created = home.run_with(&["intent", "create", "-o", "json"], INTENT).exits(0).json();
+    let id = created["id"].as_str().unwrap().to_owned();
+    let got = home.run(&["intent", "get", &id]).exits(0);
+    assert!(got.out.contains("8944500102198304826"), "a number lost digits: {}", got.out);
+    home.run(&["intent", "update", &id, "--set", "priority=2", "--if-version", "1"]).exits(0);
+    home.run(&["intent", "update", &id, "--set", "priority=3", "--if-version", "1"]).exits(1);
+    assert_eq!(home.run(&["intent", "list", "-o", "json"]).exits(0).json().as_array().unwrap().len(), 1);
+    let history = home.run(&["intent", "history", &id]).exits(0);
+    assert_eq!(history.out.lines().count(), 3, "a heading and two versions: {}", history.out);
+
+    kill_9(home.server_pid());
+    home.run(&["status"]).exits(1);
+    home.up();
+    let again = home.run(&["intent", "get", &id, "-o", "json"]).exits(0).json();
+    assert_eq!((&again["name"], &again["priority"]), (&"slice-gold".into(), &"2".into()));
+
+    home.run(&["down"]).exits(0);
+    assert_eq!(home.processes(), Vec::<String>::new());
+    assert!(!home.directory().join("run/server.json").exists());
+}
+
+#[test]
+fn a_killed_server_leaves_a_postgresql_that_down_stops() {
+    let home = Home::new();
+    home.up();
+    kill_9(home.server_pid());
+    assert!(!home.processes().is_empty(), "the supervised PostgreSQL is expected to outlive its supervisor");
+    let doctor = home.run(&["doctor"]);
+    assert!(doctor.out.contains("without their server"), "{}", doctor.out);
+    home.run(&["down"]).exits(0);
+    assert_eq!(home.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn two_servers_on_one_directory_are_refused_and_dry_runs_change_nothing() {
+    let home = Home::new();
+    home.up();
+    let second = home.run(&["up", "--listen", "127.0.0.1:0"]).exits(4);
+    assert!(second.err.contains("error[directory-in-use]"), "{}", second.err);
+    home.run_with(&["intent", "create", "--dry-run"], INTENT).exits(0);
+    home.run_with(&["intent", "create", "--dry-run"], "{\"name\":1}").exits(2);
+    assert_eq!(home.run(&["intent", "list", "-o", "json"]).exits(0).json(), serde_json::json!([]));
+    home.run(&["down", "--dry-run"]).exits(0);
+    home.run(&["status"]).exits(0);
+}
+
+#[track_caller]
+fn kill_9(pid: u32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    while Path::new(&format!("/proc/{pid}/fd/0")).exists() {
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,9 @@
+//! Black-box tests: the real binary in a directory of its own, on a port of its own, with a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults;
+mod import;
+mod life;
+mod offline;
+mod shared;

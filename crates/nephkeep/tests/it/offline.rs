@@ -1,0 +1,58 @@
+//! What needs no server: explain, completions, manual pages, bad command lines.
+
+use super::shared::Home;
+use std::fs;
+
+#[test]
+fn explain_tells_cause_check_and_remedy_and_the_nearest_codes() {
+    let home = Home::new();
+    let page = home.run(&["explain", "port-taken"]).exits(0);
+    assert!(["## Cause", "## Check", "## Remedy"].iter().all(|heading| page.out.contains(heading)));
+    let json = home.run(&["explain", "port-taken", "-o", "json"]).exits(0).json();
+    assert!(json["remedy"].as_str().unwrap().contains("--listen"));
+    let unknown = home.run(&["explain", "prot-taken"]).exits(2);
+    assert!(unknown.err.contains("port-taken"), "{}", unknown.err);
+    assert!(home.run(&["explain"]).exits(0).out.lines().count() > 20);
+}
+
+#[test]
+fn bad_command_lines_are_usage_errors_and_print_nothing_on_stdout() {
+    let home = Home::new();
+    for arguments in [
+        vec![],
+        vec!["no-such-verb"],
+        vec!["up", "--listen", "7210"],
+        vec!["intent", "import"],
+        vec!["intent", "list", "--limit", "many"],
+        vec!["status", "-o", "xml"],
+        vec!["completions", "tcsh"],
+    ] {
+        let done = home.run(&arguments).exits(2);
+        assert!(done.out.is_empty() && !done.err.is_empty(), "{arguments:?}: {}", done.out);
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_cover_the_verbs() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.run(&["completions", shell]).exits(0).out.contains("import"), "{shell}");
+    }
+    let directory = home.beside("man");
+    home.run(&["man".as_ref(), directory.as_os_str()]).exits(0);
+    let page = fs::read_to_string(directory.join("nephkeep-intent-import.1")).unwrap();
+    assert!(page.contains("Examples"));
+}
+
+#[test]
+fn without_a_server_the_verbs_say_so() {
+    let home = Home::new();
+    let status = home.run(&["status", "-o", "json"]).exits(1);
+    assert_eq!(status.json()["state"], "not running");
+    let list = home.run(&["intent", "list"]).exits(4);
+    assert!(list.err.contains("error[server-not-running]") && list.err.contains("nephkeep up"), "{}", list.err);
+    home.run(&["down"]).exits(0);
+    let plan = home.run(&["up", "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(plan.json()["initialise"], true);
+    assert!(!home.directory().exists());
+}

@@ -1,0 +1,148 @@
+//! A nephkeep of one test: its directory, its port, and nothing left when the test ends.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+};
+use tempfile::TempDir;
+
+pub struct Home {
+    place: TempDir,
+    pub port: u16,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A free loopback port below the range that the system gives out by itself. Tests run side by side: each takes the next.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        // PostgreSQL runs under another account when this is root: the way must be open to it.
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { place, port: free_port() }
+    }
+
+    pub fn directory(&self) -> PathBuf {
+        self.place.path().join("nephkeep")
+    }
+
+    /// A path beside the directory, for the test's own files.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.beside(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nephkeep"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEPHKEEP_")) {
+            command.env_remove(name);
+        }
+        command.env("NEPHKEEP_DIR", self.directory()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Done {
+        self.command().args(arguments).output().unwrap().into()
+    }
+
+    /// With something on standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = self.command();
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+
+    #[track_caller]
+    pub fn up(&self) -> Done {
+        let listen = format!("127.0.0.1:{}", self.port);
+        self.run(&["up", "--detach", "--listen", &listen, "-o", "json"]).exits(0)
+    }
+
+    #[track_caller]
+    pub fn server_pid(&self) -> u32 {
+        u32::try_from(self.run(&["status", "-o", "json"]).exits(0).json()["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Living processes that stand in or were started with the directory.
+    pub fn processes(&self) -> Vec<String> {
+        let directory = fs::canonicalize(self.directory()).unwrap_or_else(|_| self.directory());
+        living_under(&directory)
+    }
+}
+
+pub fn living_under(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let stands = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if stands || line.contains(&*directory.to_string_lossy()) {
+            found.push(format!("{pid} {line}"));
+        }
+    }
+    found
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.command().args(["down"]).output();
+    }
+}
