@@ -5,41 +5,42 @@
 
 use crate::{
     credential::{self, Credential},
-    exit::Failure,
+    exit::{Failure, Outcome},
     layout::Layout,
-    output,
 };
-use ledger::{Group, Leadership, Ledger, Op, Write};
-use model::{Access, Error, Kind, ResourceKey, Result, Role, Tenant, principal::Principal};
-use server::identity::token::Token;
+use ledger::Leadership;
+use model::{Access, ErrorKind, Result, Role, Tenant};
+use server::{
+    App, Server,
+    identity::principals::{self, FIRST_ADMIN, HOME_TENANT, Issued},
+};
 
-const ADMIN: &str = "admin";
-const TENANT: &str = "default";
-
-pub async fn admin(layout: &Layout, ledger: &Ledger) -> Result<()> {
-    if layout.credential().exists() {
-        return Ok(());
-    }
-    if !matches!(ledger.leadership(), Leadership::Leader { .. }) {
-        output::note("this server follows; the credential of the leader's directory is the one to use");
-        return Ok(());
-    }
-    let tenant = Tenant::new(TENANT)?;
-    let token = Token::generate()?;
-    let roles = [Role::Admin, Role::Operator, Role::Writer, Role::Reader, Role::Auditor];
-    let hash = hex::encode(token.hash());
-    let principal = Principal::new(ADMIN, &tenant, &roles, &hash, jiff::Timestamp::now())?;
-    let key = ResourceKey::new(&tenant, Kind::Principal, ADMIN)?;
-    let write = Write { key, op: Op::Put, document: Some(principal.prepared()) };
-    let access = Access::new("nephkeep-up", &[Role::Admin], &tenant, "first-admin");
-    ledger.write(&access, Group { writes: vec![write], ..Group::default() }).await?;
-    let credential = Credential { principal: ADMIN.into(), tenant: TENANT.into(), token: token.reveal().to_owned() };
-    credential::write(&layout.credential(), &credential).map_err(plain)
+pub async fn admin(layout: &Layout, server: &Server) -> Outcome {
+    let first = server.bootstrap().await.map_err(Failure::environment)?;
+    let issued = match first {
+        Some(issued) => issued,
+        None if layout.credential().exists() => return Ok(()),
+        None if !matches!(server.app().ledger.leadership(), Leadership::Leader { .. }) => {
+            tracing::info!("this server follows: use the credential of the leader's directory");
+            return Ok(());
+        }
+        None => again(server.app()).await.map_err(Failure::environment)?,
+    };
+    let principal = issued.principal;
+    let token = issued.token.reveal().to_owned();
+    let tenant = principal.tenant.as_str().to_owned();
+    credential::write(&layout.credential(), &Credential { principal: principal.name, tenant, token })
 }
 
-fn plain(failure: Failure) -> Error {
-    match failure {
-        Failure::Error { error, .. } => error,
-        Failure::Reported(_) => Error::bug("a credential file was reported about instead of written"),
+/// The file is gone: a new token, or a new admin where the first one was revoked.
+async fn again(app: &App) -> Result<Issued> {
+    tracing::warn!("the admin credential file is gone; writing one with a new token");
+    let tenant = Tenant::new(HOME_TENANT)?;
+    let access = Access::new("nephkeep", &[Role::Admin], &tenant, "bootstrap");
+    match principals::rotate(app, &access, &tenant, FIRST_ADMIN).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            principals::create(app, &access, &tenant, FIRST_ADMIN, &[Role::Admin]).await
+        }
+        issued => issued,
     }
 }

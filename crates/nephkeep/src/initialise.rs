@@ -9,13 +9,12 @@ use crate::{
 };
 use keys::Keystore;
 use model::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Initialised {
     Before,
-    /// Where the recovery kit lies.
-    Now(PathBuf),
+    Now,
 }
 
 /// With settings of one's own the keystore they name is made, unless it exists.
@@ -25,12 +24,11 @@ pub fn if_empty(layout: &Layout, own: Option<&Path>) -> Outcome<Initialised> {
         None if layout.is_initialised() => return Ok(Initialised::Before),
         None => Settings::parse_default(layout.root())?,
     };
-    let kit = layout.recovery_kit();
     let made = keystore(layout, &settings).map_err(Failure::environment)?;
     if own.is_none() {
         write(&layout.settings(), settings::DEFAULT.as_bytes()).map_err(Failure::environment)?;
     }
-    Ok(if made { Initialised::Now(kit) } else { Initialised::Before })
+    Ok(if made { Initialised::Now } else { Initialised::Before })
 }
 
 /// A keystore without its kit is one whose making was interrupted before anything was sealed under it: it gets a new
@@ -71,9 +69,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// What the owner of a fresh directory must know, once.
-pub fn tell(layout: &Layout, kit: &Path) {
+pub fn tell(layout: &Layout) {
     output::note(&format!("initialised {}", layout.root().display()));
-    output::note(&format!("RECOVERY KIT: {} is the only way back when this machine is lost.", kit.display()));
+    output::note(&format!("RECOVERY KIT: {} is the only way back when this machine is lost.", layout.recovery_kit().display()));
     output::note("  Move it to another machine or print it now, then delete it here.");
     output::note("WARNING: the keystore's directories and slots lie on one disk. For production name others, which do");
     output::note(&format!("  not fail together, in {} (keys.directories, keys.slots).", layout.settings().display()));

@@ -3,13 +3,14 @@
 pub const STATUS: &str = "/api/v1/status";
 pub const READY: &str = "/readyz";
 pub const WATCH: &str = "/api/v1/watch";
-pub const CONFIGURATIONS: &str = "/api/v1/configurations";
+pub const CONFIGURATION: &str = "/api/v1/configuration";
 pub const INTENTS: &str = "/tmf-api/intentManagement/v5/intent";
+pub const SPECIFICATIONS: &str = "/tmf-api/intentManagement/v5/intentSpecification";
 pub const AUDIT: &str = "/api/v1/audit";
-pub const RECONCILE: &str = "/api/v1/audit/reconcile";
-pub const KEYS_ROTATE: &str = "/api/v1/keys/rotate";
-pub const KEYS_KIT: &str = "/api/v1/keys/kit-export";
-pub const KEYS_DESTROY: &str = "/api/v1/keys/destroy-subject";
+pub const RECONCILIATION: &str = "/api/v1/audit/reconciliation";
+pub const KEYS_ROTATIONS: &str = "/api/v1/keys/rotations";
+pub const KIT_EXPORTS: &str = "/api/v1/keys/kit-exports";
+pub const ERASURES: &str = "/api/v1/erasures";
 pub const PRINCIPALS: &str = "/api/v1/principals";
 
 /// `/base/segment`, the segment percent-encoded: an id may hold anything.
@@ -29,22 +30,18 @@ pub fn below(base: &str, segment: &str) -> String {
 /// A configuration key is several segments, each encoded by itself.
 #[must_use]
 pub fn configuration(key: &str) -> String {
-    key.split('/').fold(CONFIGURATIONS.to_owned(), |path, segment| below(&path, segment))
+    key.split('/').fold(CONFIGURATION.to_owned(), |path, segment| below(&path, segment))
 }
 
+/// What stands behind a key's colon: `history`, `diff`, `rollback`.
 #[must_use]
-pub fn configuration_diff(key: &str) -> String {
-    configuration(key).replacen(CONFIGURATIONS, "/api/v1/configuration-diffs", 1)
-}
-
-#[must_use]
-pub fn configuration_rollback(key: &str) -> String {
-    configuration(key).replacen(CONFIGURATIONS, "/api/v1/configuration-rollbacks", 1)
+pub fn configuration_action(key: &str, action: &str) -> String {
+    format!("{}:{action}", configuration(key))
 }
 
 #[must_use]
 pub fn history(kind: &str, id: &str) -> String {
-    below(&below("/api/v1/history", kind), id)
+    id.split('/').fold(below("/api/v1/history", kind), |path, segment| below(&path, segment))
 }
 
 #[cfg(test)]

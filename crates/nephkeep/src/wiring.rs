@@ -42,15 +42,15 @@ impl Stack {
         // A taken port is the commonest reason to give up: found before anything else is started.
         let listen = free(settings.listen).await.map_err(Failure::environment)?;
         let keystore = Arc::new(keystore(layout, settings).map_err(Failure::environment)?);
-        let audit = TransparencyLog::open_with(&settings.audit()).map_err(Failure::environment)?;
+        let audit = audit(settings).map_err(Failure::environment)?;
         let (local, url) = record(&settings.record, settings).await.map_err(Failure::environment)?;
         let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some() };
         match Box::pin(base.open(layout, settings, listen)).await {
             Ok((server, ledger, url)) => Ok(Self { server, ledger, audit: base.audit, local, url }),
-            Err(error) => {
+            Err(failure) => {
                 base.audit.close();
                 stop(local).await;
-                Err(Failure::environment(error))
+                Err(failure)
             }
         }
     }
@@ -89,27 +89,32 @@ struct Base {
 }
 
 impl Base {
-    async fn open(&self, layout: &Layout, settings: &Settings, listen: SocketAddr) -> Result<(Server, Ledger, String)> {
+    async fn open(&self, layout: &Layout, settings: &Settings, listen: SocketAddr) -> Outcome<(Server, Ledger, String)> {
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
         let own = ledger::Settings { holder_url: Some(url.clone()), flock: self.flock, ..ledger::Settings::default() };
-        let connector = Connector::new(&self.url)?;
-        let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await?;
-        match self.serve(layout, listen, &ledger).await {
+        let connector = Connector::new(&self.url).map_err(Failure::environment)?;
+        let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await;
+        let ledger = ledger.map_err(Failure::environment)?;
+        match self.bind(layout, listen, &ledger).await {
             Ok(server) => Ok((server, ledger, url)),
-            Err(error) => {
+            Err(failure) => {
                 ledger.close().await;
-                Err(error)
+                Err(failure)
             }
         }
     }
 
-    async fn serve(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger) -> Result<Server> {
-        bootstrap::admin(layout, ledger).await?;
-        let parts =
-            Parts { ledger: ledger.clone(), keystore: Arc::clone(&self.keystore), audit: Arc::clone(&self.audit) };
+    async fn bind(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger) -> Outcome<Server> {
+        let parts = Parts {
+            ledger: ledger.clone(),
+            keystore: Arc::clone(&self.keystore),
+            audit: Arc::clone(&self.audit),
+        };
         let settings =
             server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
-        Server::bind(settings, parts).await
+        let server = Server::bind(settings, parts).await.map_err(Failure::environment)?;
+        bootstrap::admin(layout, &server).await?;
+        Ok(server)
     }
 }
 
@@ -117,6 +122,15 @@ impl Base {
 async fn free(listen: SocketAddr) -> Result<SocketAddr> {
     let listener = server::listen::bind(listen).await?;
     listener.local_addr().map_err(|error| Error::bug("a bound address cannot be read").caused_by(error))
+}
+
+fn audit(settings: &Settings) -> Result<TransparencyLog> {
+    for directory in [&settings.audit_directory, &settings.audit_keys] {
+        layout::private_directory(directory).map_err(|error| {
+            layout::io_error("directory-unusable", "a directory of the audit log cannot be made", directory, error)
+        })?;
+    }
+    TransparencyLog::open_with(&settings.audit())
 }
 
 /// The keystore that this directory was initialised with, and no other.

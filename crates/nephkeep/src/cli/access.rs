@@ -70,10 +70,10 @@ struct Revoke {
 /// Give a principal a new token; the old one ends at once
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep access rotate orchestrator --to orchestrator.credential\n  \
-    nephkeep access rotate admin                 the admin's own file is rewritten")]
+    nephkeep access rotate local-admin           the admin's own file is rewritten")]
 struct Rotate {
     name: String,
-    /// Where to write the new credential [default for admin: DIR/admin-credential]
+    /// Where to write the new credential [default for the directory's own admin: its file]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Show what would be rotated
@@ -175,6 +175,6 @@ async fn rotate(global: &Global, verb: &Rotate) -> Outcome {
         output::note(&format!("dry run: {} would get a new token in {}; nothing was sent", verb.name, to.display()));
         return Ok(());
     }
-    let path = format!("{}/rotate", routes::below(routes::PRINCIPALS, &verb.name));
+    let path = format!("{}/token", routes::below(routes::PRINCIPALS, &verb.name));
     keep(global, &client.send(Call::new(Method::POST, path)).await?.value()?, &to)
 }

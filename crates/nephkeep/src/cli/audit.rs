@@ -125,15 +125,19 @@ async fn list(global: &Global, verb: &List) -> Outcome {
     }
     let value = answer.value()?;
     let entries = value.as_array().or_else(|| value["entries"].as_array()).cloned().unwrap_or_default();
-    let header = ["index", "time", "kind", "principal", "action", "what"];
+    let header = ["index", "time", "entry", "principal", "tenant", "what"];
     let rows = entries.iter().map(row).collect();
     Report::new(&header, rows, value).print(global.output)
 }
 
 fn row(entry: &Value) -> Vec<String> {
-    let what = ["resource", "detail", "positions"].iter().find_map(|name| entry.get(*name).map(cell));
-    let mut row = ["index", "time", "kind", "principal", "action"].map(|name| cell(&entry[name])).to_vec();
-    row.push(what.unwrap_or_default());
+    let mut row = ["index", "time", "entry", "principal", "tenant"].map(|name| cell(&entry[name])).to_vec();
+    row.push(match entry["entry"].as_str() {
+        Some("access") => format!("{} documents, purpose {}", entry["positions"].as_array().map_or(0, Vec::len), cell(&entry["purpose"])),
+        Some("write") => ["action", "kind", "id", "version"].map(|name| cell(&entry[name])).join(" "),
+        Some("act") => ["action", "outcome", "detail"].map(|name| cell(&entry[name])).join(" "),
+        _ => format!("to {}, voided {}", cell(&entry["to"]), cell(&entry["voided"])),
+    });
     row
 }
 
@@ -214,9 +218,9 @@ fn prove(global: &Global, verb: &Prove) -> Outcome {
 }
 
 async fn reconcile(global: &Global) -> Outcome {
-    let answer = global.client()?.send(Call::new(reqwest::Method::POST, routes::RECONCILE)).await?;
+    let answer = global.client()?.send(Call::get(routes::RECONCILIATION)).await?;
     let value = answer.value()?;
-    let complete = value["complete"] == true;
+    let complete = value["findings_in_all"] == 0;
     let mut rows = Vec::new();
     super::status::flatten("", &value, &mut rows);
     Report { header: Vec::new(), rows, value }.print(global.output)?;

@@ -136,7 +136,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::List(verb) => list(global, &verb).await,
         Verb::Delete(verb) => delete(global, &verb).await,
         Verb::History(verb) => history(global, &verb).await,
-        Verb::Diff(verb) => diff(global, &verb.key, verb.from, Some(verb.to)).await,
+        Verb::Diff(verb) => diff(global, &verb.key, verb.from, verb.to).await,
         Verb::Rollback(verb) => rollback(global, &verb).await,
     }
 }
@@ -163,13 +163,13 @@ async fn put(global: &Global, key: &str, document: &Json, version: Option<u64>) 
 }
 
 async fn list(global: &Global, verb: &List) -> Outcome {
-    let call = Call::get(routes::CONFIGURATIONS).query("limit", verb.limit).query("offset", verb.offset);
+    let call = Call::get(routes::CONFIGURATION).query("limit", verb.limit).query("offset", verb.offset);
     let answer = global.client()?.send(call).await?;
     if global.output == Format::Json {
         return output::document(Format::Json, &answer.text);
     }
     let value = answer.value()?;
-    let row = |item: &Value| ["key", "version", "class", "position"].map(|name| cell(&item[name])).to_vec();
+    let row = |item: &Value| ["id", "version", "class", "position"].map(|name| cell(&item[name])).to_vec();
     let rows = value.as_array().map(|items| items.iter().map(row).collect()).unwrap_or_default();
     Report::new(&["key", "version", "class", "position"], rows, value).print(global.output)
 }
@@ -189,13 +189,12 @@ async fn delete(global: &Global, verb: &Delete) -> Outcome {
 }
 
 async fn history(global: &Global, verb: &History) -> Outcome {
-    let call = Call::get(routes::history("configuration", &verb.key));
+    let call = Call::get(routes::configuration_action(&verb.key, "history"));
     super::history::print(global, &global.client()?.send(call).await?)
 }
 
-/// Without `to`: against what there is now.
-async fn diff(global: &Global, key: &str, from: u64, to: Option<u64>) -> Outcome {
-    let call = Call::get(routes::configuration_diff(key)).query("from", from).maybe("to", to);
+async fn diff(global: &Global, key: &str, from: u64, to: u64) -> Outcome {
+    let call = Call::get(routes::configuration_action(key, "diff")).query("from", from).query("to", to);
     let answer = global.client()?.send(call).await?;
     if global.output == Format::Json {
         return output::document(Format::Json, &answer.text);
@@ -210,9 +209,9 @@ async fn rollback(global: &Global, verb: &Rollback) -> Outcome {
     if verb.dry_run {
         let version = current(&global.client()?, &routes::configuration(&verb.key), verb.if_version).await?;
         output::note(&format!("dry run: version {version} would be replaced by what version {} held:", verb.version));
-        return diff(global, &verb.key, version, Some(verb.version)).await;
+        return diff(global, &verb.key, version, verb.version).await;
     }
     let call =
-        Call::new(Method::POST, routes::configuration_rollback(&verb.key)).json(&json!({ "version": verb.version }));
+        Call::new(Method::POST, routes::configuration_action(&verb.key, "rollback")).query("to", verb.version);
     written(global, &global.client()?.send(if_match(call, verb.if_version)).await?)
 }

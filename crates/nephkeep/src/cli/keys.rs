@@ -158,7 +158,7 @@ async fn rotate(global: &Global, verb: &Rotate) -> Outcome {
         ];
         return Report::facts(facts, value).print(global.output);
     }
-    let answer = global.client()?.send(Call::new(Method::POST, routes::KEYS_ROTATE)).await?.value()?;
+    let answer = global.client()?.send(Call::new(Method::POST, routes::KEYS_ROTATIONS).json(&json!({ "what": "epoch" }))).await?.value()?;
     changed(global, answer)
 }
 
@@ -192,7 +192,7 @@ async fn export(global: &Global, verb: &Export) -> Outcome {
     }
     super::confirm_incarnation(global, verb.incarnation.as_deref()).await?;
     // The act is in the audit log before the key exists; the key itself never leaves this process but into the files.
-    global.client()?.send(Call::new(Method::POST, routes::KEYS_KIT)).await?;
+    global.client()?.send(Call::new(Method::POST, routes::KIT_EXPORTS)).await?;
     let (kit, destroyed) = keystore.rotate_root(|kit| write(kit, verb))?;
     let facts = vec![("kit", verb.file.display().to_string()), ("keystore", hex::encode(kit.keystore()))];
     let value = json!({ "kit": verb.file, "page": verb.page, "keystore": hex::encode(kit.keystore()), "complete": destroyed.is_complete() });
@@ -249,17 +249,14 @@ fn remove(target: &Path) {
 }
 
 async fn destroy_subject(global: &Global, verb: &DestroySubject) -> Outcome {
-    let client = global.client()?;
-    if !verb.dry_run {
-        super::confirm_incarnation(global, verb.incarnation.as_deref()).await?;
-    }
-    let body = json!({ "customer": verb.customer, "incarnation": verb.incarnation, "dryRun": verb.dry_run });
-    let answer = client.send(Call::new(Method::POST, routes::KEYS_DESTROY).json(&body)).await?.value()?;
     if verb.dry_run {
-        output::note("dry run: nothing was destroyed");
-        let mut rows = Vec::new();
-        super::status::flatten("", &answer, &mut rows);
-        return Report { header: Vec::new(), rows, value: answer }.print(global.output);
+        output::note(&format!(
+            "dry run: the keys of {} would be destroyed and its documents unreadable for good; nothing was sent",
+            verb.customer
+        ));
+        return Ok(());
     }
-    changed(global, answer)
+    super::confirm_incarnation(global, verb.incarnation.as_deref()).await?;
+    let order = Call::new(Method::POST, routes::ERASURES).json(&json!({ "customer": verb.customer }));
+    changed(global, global.client()?.send(order).await?.value()?)
 }

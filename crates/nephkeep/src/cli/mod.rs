@@ -16,11 +16,10 @@ mod status;
 mod up;
 
 use crate::{
-    client::{Call, Client, Target},
+    client::{Client, Target},
     exit::Outcome,
     layout::Layout,
     output::Format,
-    routes,
 };
 use clap::{Args, Parser, Subcommand};
 use model::Error;
@@ -143,9 +142,8 @@ async fn interrupted() {
 
 /// What cannot be undone is done only to the record that the caller named.
 async fn confirm_incarnation(global: &Global, given: Option<&str>) -> Outcome {
-    let status = global.client()?.send(Call::get(routes::STATUS)).await?.value()?;
-    let incarnation = status.pointer("/record/incarnation").and_then(serde_json::Value::as_str).unwrap_or_default();
-    if given == Some(incarnation) && !incarnation.is_empty() {
+    let published = status::published(&global.client()?).await?;
+    if given == Some(published.parse::<model::Position>()?.incarnation.to_string().as_str()) {
         return Ok(());
     }
     let what = "this cannot be undone: repeat it with --incarnation and the id that `nephkeep status` shows";

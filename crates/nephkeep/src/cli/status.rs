@@ -88,6 +88,11 @@ fn report(layout: &Layout, client: &Client, status: Value, remote: bool) -> Repo
             value["started"] = json!(running.started);
         }
     }
+    let published = status.pointer("/record/published").and_then(Value::as_str);
+    if let Some(position) = published.and_then(|text| text.parse::<model::Position>().ok()) {
+        facts.push(("incarnation", position.incarnation.to_string()));
+        value["incarnation"] = json!(position.incarnation.to_string());
+    }
     value["server"] = status;
     let mut rows: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
     flatten("", &value["server"], &mut rows);

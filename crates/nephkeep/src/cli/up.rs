@@ -51,15 +51,19 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
     layout.create()?;
     if arguments.detach {
+        let fresh = !layout.is_initialised() && arguments.settings.is_none();
         let started = background::start(&layout, &own_arguments(&layout, arguments)).await?;
+        if fresh {
+            initialise::tell(&layout);
+        }
         return ready(global, &layout, &started, true);
     }
     if arguments.background {
         background::leave_session();
     }
     let held = running::hold(&layout)?;
-    if let Initialised::Now(kit) = initialise::if_empty(&layout, arguments.settings.as_deref())? {
-        initialise::tell(&layout, &kit);
+    if initialise::if_empty(&layout, arguments.settings.as_deref())? == Initialised::Now {
+        initialise::tell(&layout);
     }
     let mut settings = Settings::load(&layout, arguments.settings.as_deref())?;
     settings.listen = arguments.listen.unwrap_or(settings.listen);

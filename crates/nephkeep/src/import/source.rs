@@ -35,6 +35,18 @@ impl fmt::Display for Place {
     }
 }
 
+impl Place {
+    /// As the mapping of rows names it: the file without its folders, the row counted from 1.
+    #[must_use]
+    pub fn row(&self) -> (String, usize) {
+        let (path, row) = match self {
+            Self::Line(path, line) => (path, *line),
+            Self::Element(path, index) => (path, index + 1),
+        };
+        (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), row)
+    }
+}
+
 #[derive(Debug)]
 pub struct Document {
     pub place: Place,

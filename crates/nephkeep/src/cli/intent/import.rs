@@ -10,11 +10,14 @@ use crate::{
         send,
         source::{self, Document, Place},
     },
-    output::{self, Format},
+    output::{self, Format, Report},
 };
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use model::{Error, Json, Result, intake::Shape};
+use model::{
+    Error, Json, Result,
+    intake::{self, Mapped},
+};
 use std::{fs, path::PathBuf, time::Instant};
 
 /// Import intents from JSON, JSON Lines and YAML files
@@ -23,16 +26,13 @@ use std::{fs, path::PathBuf, time::Instant};
 /// again. A document that is refused is told with its place and reason, and the others are imported.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent import intents.jsonl\n  nephkeep intent import --dry-run exports/\n  \
-    nephkeep intent import *.yaml --shape network-intent\n  \
+    nephkeep intent import samples/*.yaml\n  \
     nephkeep intent import --allow-refused mixed.jsonl -o json > account.json\n\n\
     Exit 1 when a document was refused, unless --allow-refused.")]
 pub struct Import {
     /// Files, or directories that are searched for .json, .jsonl, .ndjson, .yaml and .yml
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// What the documents are [default: seen from each document]
-    #[arg(long, value_name = "SHAPE", value_parser = shape)]
-    shape: Option<Shape>,
     /// Documents on their way at a time
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     in_flight: u16,
@@ -42,10 +42,6 @@ pub struct Import {
     /// Read, map and check every document; send nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-fn shape(text: &str) -> std::result::Result<Shape, String> {
-    text.parse().map_err(|error: Error| error.to_string())
 }
 
 pub async fn run(global: &Global, verb: &Import) -> Outcome {
@@ -72,7 +68,7 @@ async fn each(
     progress: &mut Progress,
     account: &mut Account,
 ) -> Result<()> {
-    let fates = documents.map(|document| one(document, verb.shape, client));
+    let fates = documents.map(|document| one(document, client));
     let mut fates = std::pin::pin!(fates.buffer_unordered(usize::from(verb.in_flight)));
     while let Some((place, bytes, fate)) = fates.next().await {
         if let Some(line) = account.count(&place, fate?) {
@@ -83,12 +79,33 @@ async fn each(
     Ok(())
 }
 
-async fn one(document: Document, shape: Option<Shape>, client: Option<&Client>) -> (Place, u64, Result<Fate>) {
-    let mapped = document.content.and_then(|content| mapped(content, shape));
+async fn one(document: Document, client: Option<&Client>) -> (Place, u64, Result<Fate>) {
+    let mapped = document.content.and_then(|row| mapped(&document.place, &row));
     let fate = match (mapped, client) {
         (Err(error), _) => Ok(Fate::Refused(error)),
-        (Ok(intent), Some(client)) => send::send(client, intent).await,
+        (Ok(mapped), Some(client)) => send::send(client, mapped).await,
         (Ok(_), None) => Ok(Fate::Imported),
     };
     (document.place, document.bytes, fate)
+}
+
+fn mapped(place: &Place, row: &Json) -> Result<Mapped> {
+    let (file, row_number) = place.row();
+    intake::map(intake::Place { file: &file, row: row_number }, row)
+}
+
+/// The rules for one document, without a server.
+pub fn check(document: &Json) -> Outcome {
+    intake::map(intake::Place { file: "dry-run", row: 1 }, document)?;
+    Ok(())
+}
+
+fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outcome {
+    if global.output == Format::Table {
+        let words = if verb.dry_run { format!("dry run: {}", account.words()) } else { account.words() };
+        output::data(&format!("{words} in {seconds:.1} s"));
+    } else {
+        Report::facts(Vec::new(), account.value(seconds)).print(global.output)?;
+    }
+    if account.refused > 0 && !verb.allow_refused { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
 }

@@ -1,5 +1,6 @@
 //! `intent …`: TMF921 intents, through the same HTTP door as everybody.
 
+mod import;
 mod read;
 mod watch;
 pub mod write;
@@ -25,6 +26,7 @@ enum Verb {
     Delete(write::Delete),
     History(read::History),
     Watch(watch::Watch),
+    Import(import::Import),
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
@@ -36,5 +38,6 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::Delete(verb) => write::delete(global, &verb).await,
         Verb::History(verb) => read::history(global, &verb).await,
         Verb::Watch(verb) => watch::run(global, &verb).await,
+        Verb::Import(verb) => import::run(global, &verb).await,
     }
 }

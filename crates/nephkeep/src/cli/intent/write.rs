@@ -65,6 +65,7 @@ pub struct Delete {
 pub async fn create(global: &Global, verb: &Create) -> Outcome {
     let document = input::document(verb.file.as_deref())?;
     if verb.dry_run {
+        super::import::check(&document)?;
         output::note("dry run: the document is valid; nothing was sent");
         return output::document(global.output, &text(&document));
     }
