@@ -35,7 +35,6 @@ pub struct Call {
 
 #[derive(Debug)]
 pub struct Answer {
-    pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
 }
@@ -125,7 +124,7 @@ impl Client {
         let response = self.open(call, Some(Duration::from_secs(90))).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.map_err(|error| unreachable_server(&self.base, error))?;
-        if status.is_success() { Ok(Answer { status, headers, text }) } else { Err(problem(status, &text)) }
+        if status.is_success() { Ok(Answer { headers, text }) } else { Err(problem(status, &text)) }
     }
 
     /// Server-sent events: `each` gets the data of one event, and says whether to go on.
@@ -230,11 +229,14 @@ fn problem(status: StatusCode, text: &str) -> Error {
         400..=499 => ErrorKind::Invalid,
         _ => ErrorKind::Bug,
     };
-    let reason = [word("reason"), word("message")].into_iter().filter(|part| !part.is_empty());
-    let reason: Vec<_> = reason.map(crate::output::printable).collect();
-    let message = if reason.is_empty() { format!("the server answered {status}") } else { reason.join(": ") };
+    let reason = [word("reason"), word("message")].into_iter().find(|words| !words.is_empty());
+    let mut message = reason.map_or_else(|| format!("the server answered {status}"), crate::output::printable);
+    for (name, fact) in body.get("context").and_then(Value::as_object).into_iter().flatten() {
+        let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
+        message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));
+    }
     match pages::find(word("code")) {
-        Some((code, _)) => Error::new(kind, code, message).with("status", status.as_u16()),
+        Some((code, _)) => Error::new(kind, code, message),
         None => Error::new(kind, "server-refused", message)
             .with("status", status.as_u16())
             .with("code", crate::output::printable(word("code"))),
@@ -247,10 +249,10 @@ mod tests {
 
     #[test]
     fn a_problem_becomes_the_error_it_was() {
-        let body = r#"{"code":"port-taken","reason":"it is taken","message":"by \u001b[31mother"}"#;
+        let body = r#"{"code":"port-taken","reason":"taken by \u001b[31mother","context":{"address":"x:1"}}"#;
         let error = problem(StatusCode::CONFLICT, body);
         assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "port-taken"));
-        assert!(!error.to_string().contains('\u{1b}'));
+        assert_eq!(error.to_string(), "taken by \\u{1b}[31mother [address: x:1]");
         let error = problem(StatusCode::INTERNAL_SERVER_ERROR, "<html>");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Bug, "server-refused"));
     }

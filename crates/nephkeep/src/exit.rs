@@ -51,13 +51,6 @@ impl Failure {
         let exit = if error.kind() == ErrorKind::Bug { Exit::CheckFailed } else { Exit::Environment };
         Self::Error { exit, error }
     }
-
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Error { exit, .. } | Self::Reported(exit) => *exit,
-        }
-    }
 }
 
 impl From<Error> for Failure {
@@ -76,7 +69,10 @@ mod tests {
         assert_eq!(of_kind(ErrorKind::Refused), Exit::Refused);
         assert_eq!(of_kind(ErrorKind::Retry), Exit::Environment);
         assert_eq!(of_kind(ErrorKind::Conflict), Exit::CheckFailed);
-        assert_eq!(Failure::environment(Error::invalid("x", "y")).exit(), Exit::Environment);
-        assert_eq!(Failure::environment(Error::bug("y")).exit(), Exit::CheckFailed);
+        let starting = |error| match Failure::environment(error) {
+            Failure::Error { exit, .. } | Failure::Reported(exit) => exit,
+        };
+        assert_eq!(starting(Error::invalid("x", "y")), Exit::Environment);
+        assert_eq!(starting(Error::bug("y")), Exit::CheckFailed);
     }
 }

@@ -71,7 +71,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What the owner of a fresh directory must know, once.
 pub fn tell(layout: &Layout) {
     output::note(&format!("initialised {}", layout.root().display()));
-    output::note(&format!("RECOVERY KIT: {} is the only way back when this machine is lost.", layout.recovery_kit().display()));
+    output::note(&format!(
+        "RECOVERY KIT: {} is the only way back when this machine is lost.",
+        layout.recovery_kit().display()
+    ));
     output::note("  Move it to another machine or print it now, then delete it here.");
     output::note("WARNING: the keystore's directories and slots lie on one disk. For production name others, which do");
     output::note(&format!("  not fail together, in {} (keys.directories, keys.slots).", layout.settings().display()));

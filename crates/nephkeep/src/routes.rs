@@ -7,6 +7,7 @@ pub const CONFIGURATION: &str = "/api/v1/configuration";
 pub const INTENTS: &str = "/tmf-api/intentManagement/v5/intent";
 pub const SPECIFICATIONS: &str = "/tmf-api/intentManagement/v5/intentSpecification";
 pub const AUDIT: &str = "/api/v1/audit";
+pub const CHECKPOINT: &str = "/api/v1/audit/checkpoint";
 pub const RECONCILIATION: &str = "/api/v1/audit/reconciliation";
 pub const KEYS_ROTATIONS: &str = "/api/v1/keys/rotations";
 pub const KIT_EXPORTS: &str = "/api/v1/keys/kit-exports";

@@ -89,7 +89,12 @@ struct Base {
 }
 
 impl Base {
-    async fn open(&self, layout: &Layout, settings: &Settings, listen: SocketAddr) -> Outcome<(Server, Ledger, String)> {
+    async fn open(
+        &self,
+        layout: &Layout,
+        settings: &Settings,
+        listen: SocketAddr,
+    ) -> Outcome<(Server, Ledger, String)> {
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
         let own = ledger::Settings { holder_url: Some(url.clone()), flock: self.flock, ..ledger::Settings::default() };
         let connector = Connector::new(&self.url).map_err(Failure::environment)?;
@@ -105,11 +110,8 @@ impl Base {
     }
 
     async fn bind(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger) -> Outcome<Server> {
-        let parts = Parts {
-            ledger: ledger.clone(),
-            keystore: Arc::clone(&self.keystore),
-            audit: Arc::clone(&self.audit),
-        };
+        let parts =
+            Parts { ledger: ledger.clone(), keystore: Arc::clone(&self.keystore), audit: Arc::clone(&self.audit) };
         let settings =
             server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
         let server = Server::bind(settings, parts).await.map_err(Failure::environment)?;

@@ -211,7 +211,6 @@ async fn rollback(global: &Global, verb: &Rollback) -> Outcome {
         output::note(&format!("dry run: version {version} would be replaced by what version {} held:", verb.version));
         return diff(global, &verb.key, version, verb.version).await;
     }
-    let call =
-        Call::new(Method::POST, routes::configuration_action(&verb.key, "rollback")).query("to", verb.version);
+    let call = Call::new(Method::POST, routes::configuration_action(&verb.key, "rollback")).query("to", verb.version);
     written(global, &global.client()?.send(if_match(call, verb.if_version)).await?)
 }

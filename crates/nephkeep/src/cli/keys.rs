@@ -158,7 +158,11 @@ async fn rotate(global: &Global, verb: &Rotate) -> Outcome {
         ];
         return Report::facts(facts, value).print(global.output);
     }
-    let answer = global.client()?.send(Call::new(Method::POST, routes::KEYS_ROTATIONS).json(&json!({ "what": "epoch" }))).await?.value()?;
+    let answer = global
+        .client()?
+        .send(Call::new(Method::POST, routes::KEYS_ROTATIONS).json(&json!({ "what": "epoch" })))
+        .await?
+        .value()?;
     changed(global, answer)
 }
 
@@ -178,7 +182,7 @@ fn changed(global: &Global, answer: Value) -> Outcome {
 }
 
 async fn export(global: &Global, verb: &Export) -> Outcome {
-    for path in [Some(&verb.file), verb.page.as_ref()].into_iter().flatten().filter(|path| path.exists()) {
+    if let Some(path) = [Some(&verb.file), verb.page.as_ref()].into_iter().flatten().find(|path| path.exists()) {
         let what = "the file exists; name one that does not, so that no other kit is lost";
         return Err(Error::conflict("credential-file-exists", what).with("path", path.display()).into());
     }

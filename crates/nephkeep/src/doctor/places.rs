@@ -100,7 +100,7 @@ fn apart(check: &'static str, places: &[PathBuf]) -> Finding {
 fn remembers(slot: &Path) -> Option<Finding> {
     const BTRFS: i64 = 0x9123_683E;
     const ZFS: i64 = 0x2FC1_2FC1;
-    let kind = statfs(&existing(slot)).ok()?.f_type;
+    let kind = statfs(existing(slot)).ok()?.f_type;
     #[allow(clippy::useless_conversion, reason = "the type of f_type differs between platforms")]
     let name = match i64::try_from(kind).ok()? {
         BTRFS => "btrfs",

@@ -11,7 +11,7 @@ use model::{Access, Error, Json, Kind, Position, Principal, ResourceKey, Result,
 
 /// The tenant of the installation's own admins; only they make principals for other tenants.
 pub const HOME_TENANT: &str = "default";
-const FIRST_ADMIN: &str = "local-admin";
+pub const FIRST_ADMIN: &str = "local-admin";
 
 /// A principal with its token, shown once.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use model::{
-    Error, Json, Result,
+    Json, Result,
     intake::{self, Mapped},
 };
 use std::{fs, path::PathBuf, time::Instant};
@@ -25,10 +25,12 @@ use std::{fs, path::PathBuf, time::Instant};
 /// A document that was imported before is recognised and skipped, so an interrupted import is resumed by running it
 /// again. A document that is refused is told with its place and reason, and the others are imported.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nephkeep intent import intents.jsonl\n  nephkeep intent import --dry-run exports/\n  \
+#[command(
+    after_help = "Examples:\n  nephkeep intent import intents.jsonl\n  nephkeep intent import --dry-run exports/\n  \
     nephkeep intent import samples/*.yaml\n  \
     nephkeep intent import --allow-refused mixed.jsonl -o json > account.json\n\n\
-    Exit 1 when a document was refused, unless --allow-refused.")]
+    Exit 1 when a document was refused, unless --allow-refused."
+)]
 pub struct Import {
     /// Files, or directories that are searched for .json, .jsonl, .ndjson, .yaml and .yml
     #[arg(required = true, value_name = "FILE|DIR")]

@@ -158,3 +158,15 @@ pub async fn checkpoint(State(app): State<App>, call: Call) -> Answer {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Ok(response)
 }
+
+/// Whether every change has its audit row and every audit row its entry in the transparency log, and the other way round.
+#[utoipa::path(get, path = "/api/v1/audit/reconciliation", tag = "audit", security(("token" = [])),
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
+pub async fn reconciliation(State(app): State<App>, call: Call) -> Answer {
+    call.access.check(Action::ReadAudit, &call.access.tenant, None)?;
+    call.query.finish("none")?;
+    noted(&app, &call.access, "audit-reconcile").await?;
+    let found = app.ledger.reconcile(&call.access).await?;
+    let text = serde_json::to_vec(&found).map_err(|error| Error::bug("a report cannot be printed").caused_by(error))?;
+    Ok(crate::http::json(StatusCode::OK, text))
+}

@@ -101,6 +101,17 @@ pub async fn erase(State(app): State<App>, call: Call) -> Answer {
     Ok(answer(StatusCode::OK, &told(&outcome).with("subject", subject.as_str())))
 }
 
+/// Records that a new root is about to be made. The command line makes it, on the keystore's own machine: a root key
+/// never travels over this door.
+#[utoipa::path(post, path = "/api/v1/keys/kit-exports", tag = "keys", security(("token" = [])),
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
+pub async fn kit_export(State(app): State<App>, call: Call) -> Answer {
+    call.access.check(Action::Administer, &call.access.tenant, None)?;
+    call.query.finish("none")?;
+    act(&app, &call.access, "kit-export", "ordered", String::new()).await?;
+    Ok(answer(StatusCode::OK, &Json::object().with("recorded", true)))
+}
+
 fn told(outcome: &Destroyed) -> Json {
     let (generation, epoch, failed) = match outcome {
         Destroyed::Complete { generation, epoch } => (*generation, *epoch, Vec::new()),

@@ -42,9 +42,11 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/principals/{name}/token", post(principals::rotate))
         .route("/api/v1/keys", get(keys::status))
         .route("/api/v1/keys/rotations", post(keys::rotate))
+        .route("/api/v1/keys/kit-exports", post(keys::kit_export))
         .route("/api/v1/erasures", post(keys::erase))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
+        .route("/api/v1/audit/reconciliation", get(audit::reconciliation))
         .route("/api/v1/network-intents", post(network_intents::create))
         .route("/api/v1/network-intents/{id}", get(network_intents::get))
 }
