@@ -8,23 +8,20 @@ use super::{
     rows::{Tenants, signed, tag, unsigned},
 };
 use crate::{
-    ChangeAction, Ledger,
+    ChangeAction,
     connection::{discard_if_gone, reader},
 };
 use audit::{Entry, EntryKind, Query, TransparencyLog};
 use deadpool_postgres::Pool;
-use model::{Access, Action, Error, Position, Result, Shard};
+use model::{Error, Position, Result, Shard};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
     sync::Arc,
-    time::Duration,
 };
 
 const STRETCH: u64 = 10_000;
-/// How long the sequencer may take to bring what is published into the log.
-const SEQUENCED: Duration = Duration::from_secs(30);
 /// Findings that are named; all are counted.
 const NAMED: usize = 20;
 
@@ -59,22 +56,6 @@ impl Reconciliation {
         if self.findings.len() < NAMED {
             self.findings.push(Finding { n, what });
         }
-    }
-}
-
-impl Ledger {
-    /// The same for this record, through everything that is published now.
-    pub async fn reconcile(&self, access: &Access) -> Result<Reconciliation> {
-        access.check(Action::ReadAudit, &access.tenant, None)?;
-        let record = self.record();
-        let published = record.published.get();
-        if let Some(position) = self.published()?
-            && tokio::time::timeout(SEQUENCED, record.log.wait_for_write(position)).await.is_err()
-        {
-            let message = "the transparency log lags behind the record; try again, and see whether its disk is full";
-            return Err(Error::retry("audit-lags", message).with("position", position));
-        }
-        reconcile(&record.pool, &record.log, record.shard(), published).await
     }
 }
 

@@ -26,6 +26,8 @@ const PAGE_MOST: u32 = 1_000;
 pub const HISTORY_MOST: usize = 10_000;
 /// How long a snapshot's head may stay unpublished before a read is given up.
 pub(crate) const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
+/// How long the sequencer may take to bring what is published into the transparency log.
+const SEQUENCED: Duration = Duration::from_secs(30);
 
 impl Ledger {
     /// One page of a kind, in the order of creation. Restricted documents are not listed.
@@ -125,6 +127,13 @@ impl Ledger {
             return Err(self.denied(access, Action::ReadAudit, error).await);
         }
         let record = self.record();
+        // What is published reaches the transparency log a moment later.
+        if let Some(position) = self.published()?
+            && tokio::time::timeout(SEQUENCED, record.log.wait_for_write(position)).await.is_err()
+        {
+            let message = "the transparency log lags behind the record; try again, and see whether its disk is full";
+            return Err(Error::retry("audit-lags", message).with("position", position));
+        }
         reconcile(&record.pool, &record.log, record.shard(), record.published.get()).await
     }
 }
