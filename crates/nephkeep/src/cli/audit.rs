@@ -188,10 +188,14 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
         ("not yet under a checkpoint", report.beyond.to_string()),
         ("last writes", report.writes.join(", ")),
     ];
-    facts.push((
-        "verdict",
-        if report.ok() { "verified".to_owned() } else { format!("{} differences", report.findings_in_all) },
-    ));
+    // An empty log proves nothing: every installation's log begins with its first admin.
+    let verified = report.ok() && report.size > 0;
+    let verdict = match (verified, report.findings_in_all) {
+        (true, _) => "verified".to_owned(),
+        (false, 0) => "nothing stands under a checkpoint yet".to_owned(),
+        (false, differences) => format!("{differences} differences"),
+    };
+    facts.push(("verdict", verdict));
     Report::facts(facts, value).print(global.output)?;
     for finding in &report.findings {
         let at = finding.index.map(|index| format!(" at {index}")).unwrap_or_default();
