@@ -127,7 +127,7 @@ impl Record {
             let learnt = versions.get(&hash).copied();
             learnt.or_else(|| self.cache.version(hash, &write.key).map(|(version, _)| version)).unwrap_or(0)
         };
-        let version = expected.unwrap_or_else(current) + 1;
+        let version = expected.unwrap_or_else(current).saturating_add(1);
         let key = self.subject_key(&write.key.tenant, &prepared.subject).await?.key;
         member.subject = Some((prepared.subject.clone(), key));
         member.document = Some(self.document(&write.key, prepared, version, key, tenant_key)?);

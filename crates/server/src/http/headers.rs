@@ -10,6 +10,9 @@ pub const TENANT: HeaderName = HeaderName::from_static("tenant");
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 pub const RESULT_COUNT: HeaderName = HeaderName::from_static("x-result-count");
 
+/// Versions are stored in 63 bits and count up by one; no resource comes near.
+pub const VERSION_MAX: Version = 1 << 62;
+
 /// `If-Match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
@@ -34,7 +37,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Match>> {
         return Ok(Some(Match::Any));
     }
     let quoted = text.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let version = quoted.and_then(|digits| digits.parse().ok()).filter(|version: &u64| *version > 0);
+    let version =
+        quoted.and_then(|digits| digits.parse().ok()).filter(|version: &Version| (1..=VERSION_MAX).contains(version));
     version.map(|version| Some(Match::Version(version))).ok_or_else(|| {
         let rule = "If-Match is * or the one quoted version from an ETag, for example \"3\"";
         Error::invalid("if-match-malformed", rule).with("header", "If-Match")
@@ -112,7 +116,17 @@ mod tests {
         let read = |value| if_match(&with(header::IF_MATCH, value)).map_err(|error| error.code());
         assert_eq!(read("*"), Ok(Some(Match::Any)));
         assert_eq!(read("\"12\""), Ok(Some(Match::Version(12))));
-        for bad in ["12", "\"0\"", "W/\"3\"", "\"1\", \"2\"", "\"x\"", "", "\""] {
+        for bad in [
+            "18446744073709551615",
+            "\"9223372036854775807\"",
+            "12",
+            "\"0\"",
+            "W/\"3\"",
+            "\"1\", \"2\"",
+            "\"x\"",
+            "",
+            "\"",
+        ] {
             assert_eq!(read(bad), Err("if-match-malformed"), "{bad}");
         }
     }

@@ -1,7 +1,12 @@
 //! `POST /api/v1/transactions`: reads, preconditions and writes of several resources, all or nothing.
 
 use super::{positioned, shapes, version};
-use crate::{clock, http::call::Call, problem::Answer, state::App};
+use crate::{
+    clock,
+    http::{call::Call, headers},
+    problem::Answer,
+    state::App,
+};
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, Group, Op, Precondition, Receipt, Write};
@@ -80,7 +85,8 @@ fn key(call: &Call, member: &Json) -> Result<ResourceKey> {
 
 fn number(member: &Json) -> Result<Option<Version>> {
     let Some(version) = member.get("version") else { return Ok(None) };
-    let number = version.as_i64().and_then(|version| u64::try_from(version).ok()).filter(|version| *version > 0);
+    let number = version.as_i64().and_then(|version| u64::try_from(version).ok());
+    let number = number.filter(|version| (1..=headers::VERSION_MAX).contains(version));
     number.map(Some).ok_or_else(|| wrong("version", "a version is a whole number from 1"))
 }
 

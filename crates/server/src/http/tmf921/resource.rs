@@ -27,6 +27,8 @@ use model::{
 
 /// A change without `If-Match` is worked out again when another server's change came first.
 const TRIES: usize = 4;
+/// A version that no resource reaches.
+const NEVER: Version = headers::VERSION_MAX;
 
 pub fn fields(call: &mut Call) -> Result<Fields> {
     call.query.take("fields")?.map_or_else(|| Ok(Fields::default()), |text| Fields::parse(&text))
@@ -229,7 +231,7 @@ async fn replayed_or(
     let (Some(_), Some(current)) = (call.idempotency()?, current) else { return Err(error) };
     let Content::Clear(document) = &current.document else { return Err(error) };
     let prepared = tmf921::prepared(key.kind, &parse(document)?, &call.access.tenant)?;
-    let never = Op::Replace { expected: Version::MAX };
+    let never = Op::Replace { expected: NEVER };
     match app.ledger.write(&call.access, one(key, never, Some(prepared), call)?).await {
         Ok(receipt) if receipt.replayed => {
             let stored = at_version(app, call, key, first(&receipt)?.version).await?;

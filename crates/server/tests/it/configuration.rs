@@ -1,0 +1,77 @@
+//! Configuration: versions, history, difference, rollback.
+
+use crate::stand::Stand;
+use serde_json::json;
+
+const CELL: &str = "/api/v1/configuration/ran/cells/du-1";
+
+#[tokio::test]
+async fn a_key_has_versions_a_difference_and_a_way_back() {
+    let stand = Stand::new().await;
+    let first = stand.put(CELL).json(&json!({ "power": 10, "bands": ["n78"] })).send().await.expect(201);
+    assert_eq!((first.header("etag"), first.json()["id"].as_str()), ("\"1\"", Some("ran/cells/du-1")));
+    let second = json!({ "power": 12, "bands": ["n78", "n28"] });
+    stand.put(CELL).header("if-match", "\"1\"").json(&second).send().await.expect(200);
+    stand.put(CELL).header("if-match", "\"1\"").json(&second).send().await.problem(412, "precondition-failed");
+    stand.put(CELL).header("if-none-match", "*").json(&second).send().await.problem(412, "precondition-failed");
+
+    let read = stand.get(CELL).send().await.expect(200);
+    assert_eq!((read.json()["document"]["power"].as_i64(), read.header("etag")), (Some(12), "\"2\""));
+    let past = stand.get(&format!("{CELL}?version=1")).send().await.expect(200);
+    assert_eq!(past.json()["document"]["power"], 10);
+    stand.get(&format!("{CELL}?version=9")).send().await.problem(404, "not-found");
+
+    let diff = stand.get(&format!("{CELL}:diff?from=1&to=2")).send().await.expect(200).json();
+    let expected = json!([{ "path": "/bands/1", "new": "n28" }, { "path": "/power", "old": 10, "new": 12 }]);
+    assert_eq!(diff["differences"], expected);
+
+    let back = stand.post(&format!("{CELL}:rollback?to=1")).send().await.expect(200);
+    assert_eq!(back.json()["version"], 3);
+    assert_eq!(stand.get(CELL).send().await.json()["document"]["power"], 10);
+
+    stand.delete(CELL).header("if-match", "\"3\"").send().await.expect(204);
+    stand.get(CELL).send().await.problem(404, "not-found");
+    let history = stand.get(&format!("{CELL}:history")).send().await.expect(200).json();
+    let states: Vec<&str> =
+        history["versions"].as_array().unwrap().iter().map(|version| version["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["present", "present", "present", "deleted"]);
+    let same = stand.get("/api/v1/history/configuration/ran/cells/du-1").send().await.expect(200).json();
+    assert_eq!(same, history);
+    let again = stand.put(CELL).header("if-none-match", "*").json(&json!({ "power": 1 })).send().await.expect(200);
+    assert_eq!(again.json()["version"], 5, "versions count on across a delete");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_write_only_and_malformed_keys_are_refused() {
+    let stand = Stand::new().await;
+    let path = "/api/v1/configuration/credentials/oss-1";
+    stand.put(path).json(&json!({ "password": "hidden-word" })).send().await.expect(201);
+    let read = stand.get(path).send().await;
+    read.problem(403, "class-write-only");
+    assert!(!read.text.contains("hidden-word"));
+    let history = stand.get(&format!("{path}:history")).send().await;
+    assert!(!history.text.contains("hidden-word"), "{}", history.text);
+    let list = stand.get("/api/v1/configuration?namespace=credentials").send().await;
+    assert!(!list.text.contains("hidden-word"), "{}", list.text);
+
+    for path in ["/api/v1/configuration/RAN/x", "/api/v1/configuration/ran/a%20b", "/api/v1/configuration/ran/a//b"] {
+        stand.put(path).json(&json!({})).send().await.problem(400, "configuration-key-malformed");
+    }
+    stand.put(CELL).json(&json!([1])).send().await.problem(400, "attribute-type");
+    stand.get(&format!("{CELL}:explode")).send().await.problem(400, "configuration-action-unknown");
+    stand.post(&format!("{CELL}:rollback")).send().await.problem(400, "parameter-missing");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_listed() {
+    let stand = Stand::new().await;
+    for key in ["ran/a", "ran/b", "core/c"] {
+        stand.put(&format!("/api/v1/configuration/{key}")).json(&json!({ "key": key })).send().await.expect(201);
+    }
+    let list = stand.get("/api/v1/configuration?namespace=ran").send().await.expect(200).json();
+    let ids: Vec<&str> = list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["ran/a", "ran/b"]);
+    stand.stop().await;
+}

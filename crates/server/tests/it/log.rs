@@ -1,0 +1,77 @@
+//! The log by long-poll and as a stream; status, health, metrics; the audit trail.
+
+use crate::stand::{Stand, TMF, intent};
+use futures_util::StreamExt;
+use serde_json::Value;
+
+#[tokio::test]
+async fn a_long_poll_goes_on_where_it_left_off() {
+    let stand = Stand::new().await;
+    let id = stand.intent("watched").await;
+    let page = stand.get("/api/v1/watch?kind=intent").send().await.expect(200).json();
+    let change = &page["changes"][0];
+    assert_eq!((change["id"].as_str(), change["action"].as_str()), (Some(id.as_str()), Some("created")));
+    assert_eq!(change["principal"], "local-admin");
+    let next = page["next"].as_str().unwrap();
+    let waiting = stand.get(&format!("/api/v1/watch?kind=intent&after={next}")).send();
+    let made = stand.post(&format!("{TMF}/intent")).json(&intent("later")).send();
+    let (page, made) = tokio::join!(waiting, made);
+    assert_eq!(page.expect(200).json()["changes"][0]["id"], made.json()["id"]);
+    let idle = stand.get("/api/v1/watch?wait=0&kind=hub").send().await.expect(200).json();
+    assert_eq!(idle["changes"].as_array().unwrap().len(), 0);
+    assert_eq!(idle["next"], idle["published"]);
+    stand.get("/api/v1/watch?after=1").send().await.problem(400, "position-malformed");
+    stand.get("/api/v1/watch?kind=x").send().await.problem(400, "kind-unknown");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_gives_each_change_once_in_order_and_ends_with_the_server() {
+    let stand = Stand::new().await;
+    let ids = [stand.intent("a").await, stand.intent("b").await];
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/v1/watch?kind=intent", stand.base);
+    let request = client.get(url).bearer_auth(&stand.admin).header("accept", "text/event-stream");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let (mut stream, mut text) = (response.bytes_stream(), String::new());
+    let third = stand.intent("c").await;
+    while !text.contains(&third) {
+        text += std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap();
+    }
+    let changes: Vec<Value> =
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|d| serde_json::from_str(d).unwrap()).collect();
+    let seen: Vec<&str> = changes.iter().map(|change| change["id"].as_str().unwrap()).collect();
+    assert_eq!(seen, [ids[0].as_str(), ids[1].as_str(), third.as_str()]);
+    stand.stop().await;
+    while let Some(Ok(_)) = stream.next().await {}
+}
+
+#[tokio::test]
+async fn status_health_and_metrics_answer() {
+    let stand = Stand::new().await;
+    let status = stand.get("/api/v1/status").send().await.expect(200).json();
+    assert_eq!(status["record"]["role"], "leader");
+    assert!(status["record"]["published"].as_str().unwrap().starts_with("0.1-"), "{status}");
+    stand.get("/livez").anonymous().send().await.expect(200);
+    assert_eq!(stand.get("/readyz").anonymous().send().await.expect(200).json()["role"], "leader");
+    let metrics = stand.get("/metrics").anonymous().send().await.expect(200);
+    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(metrics.text.contains("nephkeep_http_requests_total") && metrics.text.ends_with("# EOF\n"));
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn reads_and_writes_stand_in_the_audit_trail_before_they_are_answered() {
+    let stand = Stand::new().await;
+    let id = stand.intent("audited").await;
+    stand.get(&format!("{TMF}/intent/{id}")).header("purpose", "assurance").send().await.expect(200);
+    let trail = stand.get("/api/v1/audit?limit=1000&order=oldest").send().await.expect(200).json();
+    let entries = trail["entries"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["entry"] == "access" && entry["purpose"] == "assurance"), "{trail}");
+    let note = stand.get("/api/v1/audit/checkpoint").send().await.expect(200).text;
+    assert!(note.lines().count() >= 4, "{note}");
+    stand.get("/api/v1/audit?kind=x").send().await.problem(400, "parameter-malformed");
+    stand.get("/api/v1/audit?since=yesterday").send().await.problem(400, "parameter-malformed");
+    stand.stop().await;
+}

@@ -1,0 +1,16 @@
+//! The door on a real record: a private PostgreSQL, a keystore, a transparency log, HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod configuration;
+mod examples;
+mod hub;
+mod keys;
+mod log;
+mod official;
+mod openapi;
+mod postgres;
+mod principals;
+mod refusals;
+mod stand;
+mod tmf921;
+mod transactions;

@@ -1,0 +1,91 @@
+//! Who may call, and as what.
+
+use crate::stand::{Stand, TMF, intent};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_token_is_shown_once_rotated_and_revoked() {
+    let stand = Stand::new().await;
+    let made = stand.post("/api/v1/principals").json(&json!({ "name": "ann", "roles": ["reader"] })).send().await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let list = stand.get("/api/v1/principals").send().await.expect(200);
+    assert!(!list.text.contains(&token) && !list.text.contains("tokenHash"), "{}", list.text);
+    assert_eq!(list.json().as_array().unwrap().len(), 2);
+    let history = stand.get("/api/v1/history/principal/ann").send().await.expect(200);
+    assert!(!history.text.contains("tokenHash"), "{}", history.text);
+
+    let path = format!("{TMF}/intent");
+    stand.get(&path).token(&token).send().await.expect(200);
+    let rotated = stand.post("/api/v1/principals/ann/token").send().await.expect(200).json();
+    let fresh = rotated["token"].as_str().unwrap();
+    stand.get(&path).token(&token).send().await.problem(401, "credential-unknown");
+    stand.get(&path).token(fresh).send().await.expect(200);
+    stand.delete("/api/v1/principals/ann").send().await.expect(204);
+    stand.get(&path).token(fresh).send().await.problem(401, "credential-unknown");
+    stand.get("/api/v1/principals/ann").send().await.problem(404, "not-found");
+    let acts = stand.get("/api/v1/audit?kind=act").send().await.expect(200).text;
+    assert!(acts.contains("principal-revoke") && acts.contains("token-rotate") && acts.contains("login"), "{acts}");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn each_role_may_do_its_own_and_nothing_else() {
+    let stand = Stand::new().await;
+    let path = format!("{TMF}/intent");
+    let id = stand.intent("guarded").await;
+    let (reader, writer) = (stand.principal("r", &["reader"]).await, stand.principal("w", &["writer"]).await);
+    let (operator, auditor) = (stand.principal("o", &["operator"]).await, stand.principal("a", &["auditor"]).await);
+    let one = format!("{path}/{id}");
+    stand.get(&one).token(&reader).send().await.expect(200);
+    stand.post(&path).token(&reader).json(&intent("x")).send().await.problem(403, "role-denied");
+    stand.post(&path).token(&writer).json(&intent("x")).send().await.expect(201);
+    for token in [&operator, &auditor] {
+        stand.get(&one).token(token).send().await.problem(403, "role-denied");
+        stand.delete(&one).token(token).send().await.problem(403, "role-denied");
+    }
+    stand.get("/api/v1/audit").token(&auditor).send().await.expect(200);
+    stand.get("/api/v1/audit").token(&writer).send().await.problem(403, "role-denied");
+    stand.get("/api/v1/keys").token(&operator).send().await.expect(200);
+    stand.get("/api/v1/keys").token(&reader).send().await.problem(403, "role-denied");
+    stand.get("/api/v1/principals").token(&operator).send().await.problem(403, "role-denied");
+    stand.get("/api/v1/history/principal/r").token(&reader).send().await.problem(403, "role-denied");
+    let body = json!({ "name": "more", "roles": ["admin"] });
+    stand.post("/api/v1/principals").token(&writer).json(&body).send().await.problem(403, "role-denied");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn tenants_do_not_see_one_another() {
+    let stand = Stand::new().await;
+    let id = stand.intent("ours").await;
+    let body = json!({ "name": "boss", "roles": ["admin"], "tenant": "acme" });
+    let made = stand.post("/api/v1/principals").json(&body).send().await.expect(201);
+    let boss = made.json()["token"].as_str().unwrap().to_owned();
+    stand.get(&format!("{TMF}/intent/{id}")).token(&boss).send().await.problem(404, "not-found");
+    assert_eq!(stand.get(&format!("{TMF}/intent")).token(&boss).send().await.expect(200).json(), json!([]));
+    let wrong = stand.get(&format!("{TMF}/intent")).header("tenant", "default").token(&boss).send().await;
+    wrong.problem(403, "tenant-denied");
+    let body = json!({ "name": "spy", "roles": ["admin"], "tenant": "default" });
+    stand.post("/api/v1/principals").token(&boss).json(&body).send().await.problem(403, "tenant-denied");
+    let seen = stand.get("/api/v1/watch?wait=0").token(&boss).send().await.expect(200).text;
+    assert!(!seen.contains(&id), "{seen}");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_are_refused_audited_and_slowed_down() {
+    let stand = Stand::new().await;
+    let path = format!("{TMF}/intent");
+    let refused = stand.get(&path).anonymous().send().await;
+    refused.problem(401, "credential-missing");
+    assert!(refused.header("www-authenticate").starts_with("Bearer"));
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        answers.push(stand.get(&path).token("nk_guess").send().await.status.as_u16());
+    }
+    assert_eq!((answers[0], answers[39]), (401, 429), "{answers:?}");
+    stand.get(&path).send().await.expect(200);
+    let acts = stand.get("/api/v1/audit?kind=act&principal=unknown").send().await.expect(200).json();
+    assert_eq!(acts["entries"].as_array().unwrap().len(), 30);
+    stand.stop().await;
+}

@@ -1,0 +1,157 @@
+//! Bad input at the door: a clear 4xx that names field and remedy, nothing stored, nothing panics.
+
+use crate::stand::{Stand, TMF, intent};
+use axum::body::Body;
+use http::{Request, StatusCode};
+use proptest::prelude::*;
+use serde_json::json;
+use server::Limits;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::ServiceExt;
+
+#[tokio::test]
+async fn malformed_intents_are_refused_and_the_field_is_named() {
+    let stand = Stand::new().await;
+    let path = format!("{TMF}/intent");
+    let deep = format!("{{\"@type\":\"Intent\",\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let large = format!("{{\"@type\":\"Intent\",\"name\":\"{}\"}}", "x".repeat(1 << 20));
+    let cases: [(&str, u16, &str); 12] = [
+        ("", 400, "json-malformed"),
+        ("{", 400, "json-malformed"),
+        ("[]", 400, "attribute-type"),
+        ("{\"@type\":\"Intent\"}", 400, "attribute-missing"),
+        ("{\"@type\":\"Intent\",\"@type\":\"Intent\"}", 400, "json-duplicate-key"),
+        ("{\"@type\":7,\"name\":\"x\"}", 400, "attribute-type"),
+        ("{\"@type\":\"Nothing\",\"name\":\"x\"}", 400, "type-unknown"),
+        ("{\"@type\":\"Intent\",\"name\":\"\\ud800\"}", 400, "json-surrogate"),
+        (
+            "{\"@type\":\"Intent\",\"name\":7,\"expression\":{\"@type\":\"JsonLdExpression\",\"iri\":\"x\"}}",
+            400,
+            "attribute-type",
+        ),
+        ("{\"@type\":\"Intent\",\"id\":7,\"name\":\"x\"}", 400, "attribute-type"),
+        (&deep, 400, "json-depth"),
+        (&large, 413, "body-too-large"),
+    ];
+    for (body, status, code) in cases {
+        let answer = stand.post(&path).body("application/json", body.to_owned()).send().await;
+        answer.problem(status, code);
+    }
+    stand.post(&path).body("text/xml", "<x/>").send().await.problem(415, "media-type-unsupported");
+    let list = stand.get(&path).send().await.expect(200);
+    assert_eq!(list.json(), json!([]), "something was stored");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_parameters_are_told() {
+    let stand = Stand::new().await;
+    stand.get("/nothing").send().await.problem(404, "path-unknown");
+    stand.put(&format!("{TMF}/intent")).json(&json!({})).send().await.problem(405, "method-not-allowed");
+    stand.post(&format!("{TMF}/intent?x=1")).json(&intent("x")).send().await.problem(400, "parameter-unknown");
+    stand.get(&format!("{TMF}/intent/%ff")).send().await.problem(400, "path-malformed");
+    stand.get(&format!("{TMF}/intent?fields=%zz")).send().await.problem(400, "query-malformed");
+    stand.get("/api/v1/history/nothing/x").send().await.problem(400, "kind-unknown");
+    stand
+        .post(&format!("{TMF}/hub"))
+        .json(&json!({ "@type": "Hub", "callback": "http://169.254.169.254/" }))
+        .send()
+        .await
+        .problem(400, "callback-forbidden");
+    stand
+        .post(&format!("{TMF}/hub"))
+        .json(&json!({ "@type": "Hub", "callback": "http://oss.example/" }))
+        .send()
+        .await
+        .problem(403, "callback-insecure");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn nephoran_objects_of_both_groups_become_intents() {
+    let stand = Stand::new().await;
+    let sentence = json!({ "apiVersion": "nephoran.com/v1", "kind": "NetworkIntent",
+        "metadata": { "name": "amf", "namespace": "core" }, "spec": { "intent": "Deploy an AMF with 3 replicas" } });
+    let target = json!({ "apiVersion": "intent.nephoran.com/v1alpha1", "kind": "NetworkIntent",
+        "metadata": { "name": "scale" }, "spec": { "source": "user", "intentType": "scaling", "target": "odu", "namespace": "ran", "replicas": 3 } });
+    for object in [sentence, target] {
+        let made = stand.post("/api/v1/network-intents").json(&object).send().await.expect(201);
+        let id = made.json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(stand.get(&format!("/api/v1/network-intents/{id}")).send().await.expect(200).json(), object);
+        stand.get(made.header("location")).send().await.expect(200);
+        stand.post("/api/v1/network-intents").json(&object).send().await.problem(409, "already-exists");
+    }
+    let body = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "x" }, "spec": {} });
+    stand.post("/api/v1/network-intents").json(&body).send().await.problem(400, "network-intent-malformed");
+    stand.stop().await;
+}
+
+async fn raw(stand: &Stand, text: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(stand.base.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(text).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off() {
+    let brief = Duration::from_millis(200);
+    let stand = Stand::with(Limits { head_time: brief, body_time: brief, ..Limits::default() }).await;
+    // Each of these ends only because the server closes the connection.
+    assert_eq!(raw(&stand, b"").await, "");
+    let half = raw(&stand, b"GET /livez HTTP/1.1\r\nhost").await;
+    assert!(half.is_empty() || half.starts_with("HTTP/1.1 408"), "{half}");
+    let head = format!(
+        "POST {TMF}/intent HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 10\r\n\r\n{{",
+        stand.admin
+    );
+    let body = raw(&stand, head.as_bytes()).await;
+    assert!(body.starts_with("HTTP/1.1 408") && body.contains("body-too-slow"), "{body}");
+    stand.stop().await;
+}
+
+fn request(method: &str, path: &str, kind: &str, token: &str, body: Vec<u8>) -> Option<Request<Body>> {
+    let request = Request::builder().method(method).uri(path).header("content-type", kind);
+    request.header("authorization", format!("Bearer {token}")).body(Body::from(body)).ok()
+}
+
+#[test]
+fn arbitrary_requests_are_answered_without_a_panic() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let stand = runtime.block_on(Stand::new());
+    let router = server::http::router(stand.app.clone());
+    let paths = prop::sample::select(vec![
+        format!("{TMF}/intent"),
+        format!("{TMF}/intentSpecification"),
+        format!("{TMF}/intent/x"),
+        format!("{TMF}/hub"),
+        "/api/v1/transactions".to_owned(),
+        "/api/v1/configuration/ran/x".to_owned(),
+        "/api/v1/configuration/ran/x:rollback?to=1".to_owned(),
+        "/api/v1/principals".to_owned(),
+        "/api/v1/keys/rotations".to_owned(),
+        "/api/v1/erasures".to_owned(),
+        "/api/v1/network-intents".to_owned(),
+    ]);
+    let methods = prop::sample::select(vec!["POST", "PUT", "PATCH", "DELETE"]);
+    let kinds = prop::sample::select(vec![
+        "application/json",
+        "application/json-patch+json",
+        "application/json-patch-query+json",
+        "application/merge-patch+json",
+    ]);
+    let words = "(\\{|\\}|\\[|\\]|,|:|\"@type\"|\"Intent\"|\"name\"|\"op\"|\"path\"|\"/a\"|\"value\"|1|-0|1e999|null|\"\\\\u0000\")*";
+    let bodies = prop_oneof![prop::collection::vec(any::<u8>(), 0..256), words.prop_map(String::into_bytes)];
+    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(path in paths, method in methods, kind in kinds, body in bodies, query in "[ -~]{0,24}")| {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        for path in [path.clone(), format!("{path}{separator}{query}")] {
+            let Some(request) = request(method, &path, kind, &stand.admin, body.clone()) else { continue };
+            let answer = runtime.block_on(router.clone().oneshot(request)).unwrap();
+            prop_assert!(answer.status() != StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", String::from_utf8_lossy(&body));
+        }
+    });
+    runtime.block_on(stand.stop());
+}

@@ -1,0 +1,168 @@
+//! A server on a fresh record, and a client that speaks HTTP to it.
+
+use crate::postgres;
+use audit::TransparencyLog;
+use http::{HeaderMap, Method, StatusCode};
+use keys::Keystore;
+use ledger::Ledger;
+use serde_json::Value;
+use server::{Limits, Parts, Server, Settings, hub};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub const TMF: &str = "/tmf-api/intentManagement/v5";
+
+pub struct Stand {
+    pub base: String,
+    pub admin: String,
+    pub app: server::App,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
+    }
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+    /// A TMF630 error body with this status and code.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        let body = self.json();
+        assert_eq!((body["code"].as_str(), body["@type"].as_str()), (Some(code), Some("Error")), "{body}");
+        assert_eq!(body["status"], status.to_string());
+        assert!(body["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{body}");
+        body
+    }
+}
+
+pub struct Ask<'s> {
+    stand: &'s Stand,
+    request: reqwest::RequestBuilder,
+    token: Option<String>,
+}
+
+impl Ask<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+    pub fn anonymous(mut self) -> Self {
+        self.token = None;
+        self
+    }
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+    pub fn body(mut self, kind: &str, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.header("content-type", kind).body(body);
+        self
+    }
+    pub async fn send(self) -> Reply {
+        let request = match self.token {
+            Some(token) => self.request.bearer_auth(token),
+            None => self.request,
+        };
+        let response = request.send().await.unwrap();
+        let reply = Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        };
+        crate::official::check(&self.stand.base, &reply);
+        reply
+    }
+}
+
+impl Stand {
+    pub async fn new() -> Self {
+        Self::with(Limits { watch_wait: Duration::from_secs(5), ..Limits::default() }).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let directory = postgres::directory();
+        let (keystore, _) = Keystore::create(&keys::Settings::under(&directory.path().join("keys"))).unwrap();
+        let keystore = Arc::new(keystore);
+        let audit = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
+        let settings = ledger::Settings { change_partition: 10_000, ..ledger::Settings::default() };
+        let record =
+            Ledger::open(settings, postgres::database().await, Arc::clone(&keystore), Arc::clone(&audit)).await;
+        let parts = Parts { ledger: record.unwrap(), keystore, audit };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
+        let admin =
+            server.bootstrap().await.unwrap().expect("a fresh record has no principal").token.reveal().to_owned();
+        let (base, app) = (format!("http://{}", server.address()), server.app().clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(async move { server.serve(async { drop(stopped.await) }).await.unwrap() });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { base, admin, app, client, stop: Some(stop), served, _directory: directory }
+    }
+
+    pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        Ask { stand: self, request, token: Some(self.admin.clone()) }
+    }
+    pub fn get(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::GET, path)
+    }
+    pub fn post(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::POST, path)
+    }
+    pub fn patch(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::PATCH, path)
+    }
+    pub fn put(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::PUT, path)
+    }
+    pub fn delete(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::DELETE, path)
+    }
+    /// The token of a new principal of the home tenant.
+    pub async fn principal(&self, name: &str, roles: &[&str]) -> String {
+        let body = serde_json::json!({ "name": name, "roles": roles });
+        let made = self.post("/api/v1/principals").json(&body).send().await.expect(201);
+        made.json()["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A minimal intent; returns its id.
+    pub async fn intent(&self, name: &str) -> String {
+        let made = self.post(&format!("{TMF}/intent")).json(&intent(name)).send().await.expect(201);
+        made.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Stops politely; everything it waited for must end.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        (&mut self.served).await.unwrap();
+        self.app.ledger.close().await;
+    }
+}
+
+pub fn intent(name: &str) -> Value {
+    serde_json::json!({
+        "@type": "Intent",
+        "name": name,
+        "expression": { "@type": "JsonLdExpression", "iri": "urn:example:intent", "expressionValue": { "iccid": 8944500102198304826_u64 } },
+    })
+}
