@@ -110,6 +110,7 @@ impl<'a> Leader<'a> {
     async fn chores(&mut self, waiting: &mut Waiting) -> Flow {
         let due = Moment::now() >= self.renewed.after(self.record.lease.renewal());
         let published = self.record.published.get();
+        self.record.metrics.cache_bytes.set(self.record.cache.bytes() as u64);
         let done = if due {
             let sent = Moment::now();
             let renewed = head::renew(&self.session, self.record, self.epoch).await;
