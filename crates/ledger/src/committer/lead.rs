@@ -121,6 +121,7 @@ impl<'a> Leader<'a> {
         };
         match done {
             Ok(true) => self.written = published,
+            Ok(false) if self.record.settings.skips_epoch() => {}
             Ok(false) => return self.lost(Vec::new()),
             Err(error) if Fault::of(&error) == Fault::Unknown => return self.recover(waiting).await,
             Err(error) => {

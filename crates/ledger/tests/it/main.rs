@@ -9,6 +9,8 @@ mod migrations;
 mod opened;
 mod outcomes;
 mod read;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod serving;
 mod shared;
 mod tls;
