@@ -65,7 +65,8 @@ CREATE TABLE nephkeep.resource (
 ) WITH (fillfactor = 90);
 -- An envelope does not compress: no attempt is made.
 ALTER TABLE nephkeep.resource ALTER COLUMN sealed SET STORAGE EXTERNAL;
-CREATE INDEX resource_page ON nephkeep.resource (tenant, kind, created_n) WHERE NOT deleted;
+-- Lists and their totals (index-only): everything but tombstones and restricted documents, which are write-only.
+CREATE INDEX resource_page ON nephkeep.resource (tenant, kind, created_n) WHERE NOT deleted AND class < 3;
 
 -- Events, history and the source of every rebuild. Partitions are made ahead by the leader; no default one.
 -- history of a key: from resource.n back along prev_n, one primary key lookup per version.

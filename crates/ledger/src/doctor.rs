@@ -32,7 +32,7 @@ pub struct Fact {
 /// A setting, the values that are good, what anything else is, and what to do then.
 type Rule = (&'static str, &'static [&'static str], Verdict, &'static str);
 
-const SETTINGS: [Rule; 11] = [
+const SETTINGS: [Rule; 12] = [
     ("data_checksums", &["on"], Verdict::Poor, "enable them with pg_checksums while the server is stopped"),
     ("fsync", &["on"], Verdict::Bad, "set fsync = on: a power cut loses or tears what was acknowledged"),
     ("full_page_writes", &["on"], Verdict::Bad, "set full_page_writes = on: a power cut tears pages"),
@@ -52,6 +52,12 @@ const SETTINGS: [Rule; 11] = [
         &["0"],
         Verdict::Poor,
         "set log_parameter_max_length_on_error = 0: values must not reach the log",
+    ),
+    (
+        "log_min_messages",
+        &["log", "fatal", "panic"],
+        Verdict::Poor,
+        "set log_min_messages = log: messages of errors may quote values",
     ),
     ("password_encryption", &["scram-sha-256"], Verdict::Poor, "set password_encryption = scram-sha-256"),
 ];

@@ -10,7 +10,7 @@ pub(super) const SOCKET_PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } e
 /// Only names the socket file: the server listens on no network address.
 pub(super) const PORT: u16 = 5432;
 
-const FIXED: [(&str, &str); 33] = [
+const FIXED: [(&str, &str); 34] = [
     ("listen_addresses", ""),
     ("port", "5432"),
     ("unix_socket_permissions", "0700"),
@@ -37,6 +37,8 @@ const FIXED: [(&str, &str); 33] = [
     ("logging_collector", "off"),
     ("log_destination", "stderr"),
     ("log_line_prefix", "%m [%p] "),
+    // An ERROR is told to its client, and its very message may quote a value: only what concerns the server is kept.
+    ("log_min_messages", "log"),
     ("log_error_verbosity", "terse"),
     ("log_min_error_statement", "panic"),
     ("log_min_duration_statement", "-1"),

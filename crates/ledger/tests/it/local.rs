@@ -204,3 +204,24 @@ async fn a_server_that_cannot_start_says_why() {
     assert_eq!(refused.code(), "server-start-failed");
     assert!(refused.fact("said").unwrap().contains("postgresql.conf"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_bounded_and_no_value_gets_into_it() {
+    let directory = directory();
+    let record = directory.path().join("record");
+    start(&record).await.stop().await.unwrap();
+    let long = 9 << 20;
+    std::fs::OpenOptions::new().write(true).open(record.join("log")).unwrap().set_len(long).unwrap();
+    let local = start(&record).await;
+    assert!(std::fs::metadata(record.join("log.1")).unwrap().len() >= long);
+    assert!(std::fs::metadata(record.join("log")).unwrap().len() < 1 << 20);
+    let client = connect(&config_of(&local)).await.unwrap();
+    client.batch_execute("CREATE TABLE t (id text PRIMARY KEY, n int)").await.unwrap();
+    client.execute("INSERT INTO t VALUES ($1, 1)", &[&"s3cret"]).await.unwrap();
+    client.execute("INSERT INTO t VALUES ($1, 1)", &[&"s3cret"]).await.unwrap_err();
+    client.query("SELECT $1::text::int", &[&"s3cret"]).await.unwrap_err();
+    client.batch_execute("INSERT INTO t VALUES ('other', 's3cret')").await.unwrap_err();
+    local.stop().await.unwrap();
+    let log = std::fs::read_to_string(record.join("log")).unwrap();
+    assert!(log.contains("database system is shut down") && !log.contains("s3cret"), "{log}");
+}
