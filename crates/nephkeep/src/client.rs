@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use model::{Error, ErrorKind, Result};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Mutex, time::Duration};
 
 /// Where and as whom; the options every verb that talks to a server has.
 #[derive(Debug, Clone, Default)]
@@ -235,12 +235,33 @@ fn problem(status: StatusCode, text: &str) -> Error {
         let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
         message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));
     }
-    match pages::find(word("code")) {
-        Some((code, _)) => Error::new(kind, code, message),
-        None => Error::new(kind, "server-refused", message)
-            .with("status", status.as_u16())
-            .with("code", crate::output::printable(word("code"))),
+    match known(word("code")) {
+        Some(code) => Error::new(kind, code, message),
+        None => Error::new(kind, "server-refused", message).with("status", status.as_u16()),
     }
+}
+
+/// A code as a string that lives as long as the program: codes of another version are kept too, a bounded number.
+fn known(code: &str) -> Option<&'static str> {
+    const OTHERS_MAX: usize = 256;
+    static OTHERS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if let Some((code, _)) = pages::find(code) {
+        return Some(code);
+    }
+    let spelled = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if code.is_empty() || code.len() > 64 || !spelled {
+        return None;
+    }
+    let mut others = OTHERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(code) = others.get(code) {
+        return Some(code);
+    }
+    if others.len() >= OTHERS_MAX {
+        return None;
+    }
+    let kept: &'static str = Box::leak(code.to_owned().into_boxed_str());
+    others.insert(kept);
+    Some(kept)
 }
 
 #[cfg(test)]
@@ -253,6 +274,8 @@ mod tests {
         let error = problem(StatusCode::CONFLICT, body);
         assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "port-taken"));
         assert_eq!(error.to_string(), "taken by \\u{1b}[31mother [address: x:1]");
+        let other = problem(StatusCode::GONE, r#"{"code":"of-another-version","reason":"x"}"#);
+        assert_eq!((other.kind(), other.code()), (ErrorKind::NotFound, "of-another-version"));
         let error = problem(StatusCode::INTERNAL_SERVER_ERROR, "<html>");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Bug, "server-refused"));
     }

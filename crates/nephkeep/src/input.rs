@@ -45,15 +45,16 @@ fn parse(bytes: &[u8], path: Option<&Path>) -> model::Result<Json> {
     }
 }
 
-/// `name=value` pairs as one object: values that read as JSON are that, everything else is text.
+/// `name=value` pairs as one object: an object, list, boolean, null or quoted text is JSON, everything else is text. A
+/// number too: no attribute of an intent is a number, and priority=1 means the text.
 pub fn assignments(pairs: &[String]) -> Outcome<Json> {
     let mut object = Json::object();
     for pair in pairs {
         let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
             Error::invalid("assignment-malformed", "an assignment reads name=value").with("given", pair)
         })?;
-        let parsed = model::json::parse(value.as_bytes()).unwrap_or_else(|_| Json::String(value.to_owned()));
-        object.set(name, parsed);
+        let parsed = model::json::parse(value.as_bytes()).ok().filter(|json| json.as_number().is_none());
+        object.set(name, parsed.unwrap_or_else(|| Json::String(value.to_owned())));
     }
     Ok(object)
 }
@@ -75,8 +76,9 @@ mod tests {
 
     #[test]
     fn an_assignment_is_json_where_it_can_be() {
-        let object = assignments(&["n=1".into(), "s=active".into(), "t=\"1\"".into(), "e=".into()]).unwrap();
-        assert_eq!(object.to_bytes(), r#"{"n":1,"s":"active","t":"1","e":""}"#);
+        let object =
+            assignments(&["n=1".into(), "s=active".into(), "t=\"1\"".into(), "e=".into(), "b=true".into()]).unwrap();
+        assert_eq!(object.to_bytes(), r#"{"n":"1","s":"active","t":"1","e":"","b":true}"#);
         assert!(assignments(&["=x".into()]).is_err());
     }
 }

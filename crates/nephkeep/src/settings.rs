@@ -116,7 +116,7 @@ struct Postgresql {
 }
 
 /// Variables that are not settings but belong to us.
-const OTHER_VARIABLES: [&str; 8] = [
+const OTHER_VARIABLES: [&str; 10] = [
     "NEPHKEEP_DIR",
     "NEPHKEEP_URL",
     "NEPHKEEP_CREDENTIAL_FILE",
@@ -125,6 +125,8 @@ const OTHER_VARIABLES: [&str; 8] = [
     "NEPHKEEP_LOG",
     "NEPHKEEP_LOG_FORMAT",
     "NEPHKEEP_SAMPLES",
+    "NEPHKEEP_BLESS",
+    "NEPHKEEP_TEST_KEYSTORE",
 ];
 
 impl Settings {
@@ -190,7 +192,7 @@ impl Draft {
                 "NEPHKEEP_HOST_KEY" => self.keys.host_key = value,
                 "NEPHKEEP_AUDIT_DIRECTORY" => self.audit.directory = value,
                 "NEPHKEEP_AUDIT_KEYS" => self.audit.keys = value,
-                "NEPHKEEP_POSTGRESQL_BIN" => self.postgresql.bin = Some(value),
+                "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
                     let what =

@@ -29,6 +29,11 @@ impl Binaries {
         Self::choose(places.iter().filter_map(|place| Self::at(place)), major, origin)
     }
 
+    /// The installation in the directory that the settings name, and no other.
+    pub fn only_at(directory: &Path, major: Option<u32>) -> Result<Self> {
+        Self::choose(Self::at(directory).into_iter(), major, &directory.display().to_string())
+    }
+
     /// The installation in one directory, if `postgres` and `initdb` are there and answer.
     #[must_use]
     pub fn at(directory: &Path) -> Option<Self> {

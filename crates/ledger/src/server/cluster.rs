@@ -55,7 +55,7 @@ impl Cluster {
         let lock = lock(&directory)?;
         let data = directory.join("data");
         let binaries = match &options.binaries {
-            Some(place) => Binaries::at(place).ok_or_else(|| nothing_at(place))?,
+            Some(place) => Binaries::only_at(place, data_version(&data)?)?,
             None => Binaries::find(data_version(&data)?)?,
         };
         let password = password(&directory)?;
@@ -96,11 +96,6 @@ impl Cluster {
         let log = OpenOptions::new().write(true).open(&path).map_err(|e| file_error("open", &path, e))?;
         log.set_len(0).map_err(|e| file_error("shorten", &path, e))
     }
-}
-
-fn nothing_at(place: &Path) -> Error {
-    Error::refused("postgresql-missing", "there are no PostgreSQL server programs (postgres, initdb) in this directory")
-        .with("directory", place.display())
 }
 
 /// Our own lock: `postmaster.pid` can be empty after a power cut and says nothing about a supervisor.

@@ -37,7 +37,7 @@ Data goes to stdout, everything else to stderr.";
 
 /// Keeps the data of a telecom intent platform provably recoverable and governed.
 #[derive(Debug, Parser)]
-#[command(name = "nephkeep", version, after_help = EXAMPLES, arg_required_else_help = true, propagate_version = true)]
+#[command(name = "nephkeep", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -7,7 +7,7 @@ use crate::{
 };
 use ledger::server::{Binaries, Local};
 use rustix::process::{Resource, getrlimit};
-use std::{fs, path::Path, time::SystemTime};
+use std::{fs, time::SystemTime};
 
 const FILES_MIN: u64 = 4096;
 
@@ -17,24 +17,13 @@ pub fn postgresql(settings: Option<&Settings>) -> Finding {
         return Finding::ok(CHECK, "the record lies on an existing server; no programs are needed here");
     }
     let own = settings.and_then(|settings| settings.postgresql_bin.as_deref());
-    match own {
-        Some(place) => at(place),
-        None => match Local::find_binaries() {
-            Ok(binaries) => Finding::ok(CHECK, binaries.version),
-            Err(error) => Finding::error(CHECK, &error),
-        },
-    }
-}
-
-fn at(place: &Path) -> Finding {
-    const CHECK: &str = "postgresql";
-    match Binaries::at(place) {
-        Some(binaries) => Finding::ok(CHECK, binaries.version),
-        None => Finding::fail(
-            CHECK,
-            format!("no server programs in {}", place.display()),
-            "correct postgresql.bin in the settings",
-        ),
+    let found = match own {
+        Some(place) => Binaries::only_at(place, None),
+        None => Local::find_binaries(),
+    };
+    match found {
+        Ok(binaries) => Finding::ok(CHECK, format!("{} in {}", binaries.version, binaries.directory.display())),
+        Err(error) => Finding::error(CHECK, &error),
     }
 }
 

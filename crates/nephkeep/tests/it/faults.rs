@@ -65,7 +65,7 @@ fn a_postgresql_that_is_missing_or_too_old_is_named() {
     fs::create_dir(&bin).unwrap();
     let up = |home: &Home| -> Done {
         let mut command = home.command();
-        command.env("NEPHKEEP_POSTGRESQL_BIN", &bin).args(["up", "--listen", "127.0.0.1:0"]);
+        command.env("NEPHKEEP_PG_BIN", &bin).args(["up", "--listen", "127.0.0.1:0"]);
         command.output().unwrap().into()
     };
     refused(up(&home), "postgresql-missing");
