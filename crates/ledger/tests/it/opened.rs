@@ -48,6 +48,13 @@ pub fn quick() -> Settings {
     Settings { lease: Duration::from_millis(1_500), change_partition: 1_000, ..Settings::default() }
 }
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Its last checkpoint comes before its directory goes, not after.
+        self.log.close();
+    }
+}
+
 impl Opened {
     pub async fn new() -> Self {
         Self::on(shared::database().await, quick()).await
