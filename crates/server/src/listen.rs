@@ -5,7 +5,7 @@
 
 use crate::{clock, problem::Problem, state::App};
 use axum::{Router, body::Body, response::IntoResponse, response::Response};
-use http::Request;
+use http::{Request, StatusCode, header, uri::PathAndQuery};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -130,7 +130,7 @@ pub fn overloaded() -> Error {
 /// One request: admitted or shed, answered, counted. Watchers wait long and are bounded on their own.
 async fn answer(router: Router, app: &App, peer: SocketAddr, mut request: Request<Body>) -> Response {
     let begun = clock::monotonic();
-    let method = request.method().clone();
+    let (method, path) = (request.method().clone(), request.uri().path_and_query().cloned());
     let watches = request.uri().path() == crate::http::WATCH;
     let permit = app.requests.try_acquire().ok();
     if permit.is_none() && !watches {
@@ -141,14 +141,25 @@ async fn answer(router: Router, app: &App, peer: SocketAddr, mut request: Reques
     let _permit = permit.filter(|_| !watches);
     app.metrics.in_work.inc();
     request.extensions_mut().insert(Peer(peer));
-    let response = match router.oneshot(request).await {
+    let mut response = match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
+    if response.status() == StatusCode::TEMPORARY_REDIRECT {
+        redirect(&mut response, path.as_ref());
+    }
     app.metrics.in_work.dec();
     app.metrics.answered(&method, response.status(), begun.elapsed());
     tracing::debug!(%method, status = response.status().as_u16(), "answered");
     response
+}
+
+/// A follower's 307 names the leader; the client repeats the same request there.
+fn redirect(response: &mut Response, path: Option<&PathAndQuery>) {
+    let (Some(leader), Some(path)) = (response.headers().get(header::LOCATION), path) else { return };
+    let Ok(leader) = leader.to_str() else { return };
+    let target = format!("{}{path}", leader.trim_end_matches('/'));
+    crate::http::headers::put(response.headers_mut(), header::LOCATION, &target);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The one place where an error becomes an HTTP status and a TMF630 error body.
 
+use crate::http::headers::put;
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -21,11 +22,15 @@ impl From<Error> for Problem {
     }
 }
 
+/// A follower refuses writes with the leader's address, when it knows one.
+const NOT_LEADER: &str = "not-leader";
+const LEADER: &str = "leader";
+
 /// Codes whose status says more than their kind does.
 const PRECISE: [(&str, StatusCode); 17] = [
     ("credential-missing", StatusCode::UNAUTHORIZED),
     ("credential-unknown", StatusCode::UNAUTHORIZED),
-    ("not-leader", StatusCode::TEMPORARY_REDIRECT),
+    (NOT_LEADER, StatusCode::TEMPORARY_REDIRECT),
     ("precondition-failed", StatusCode::PRECONDITION_FAILED),
     ("idempotency-mismatch", StatusCode::UNPROCESSABLE_ENTITY),
     ("patch-test-failed", StatusCode::CONFLICT),
@@ -44,6 +49,9 @@ const PRECISE: [(&str, StatusCode); 17] = [
 
 #[must_use]
 pub fn status(error: &Error) -> StatusCode {
+    if error.code() == NOT_LEADER && error.fact(LEADER).is_none() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     if let Some((_, precise)) = PRECISE.iter().find(|(code, _)| *code == error.code()) {
         return *precise;
     }
@@ -93,6 +101,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match status {
+            StatusCode::TEMPORARY_REDIRECT => {
+                put(headers, header::LOCATION, error.fact(LEADER).unwrap_or_default());
+            }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nephkeep\""));
             }
@@ -114,6 +125,9 @@ mod tests {
         assert_eq!(status(&Error::conflict("version-conflict", "")), StatusCode::CONFLICT);
         assert_eq!(status(&Error::conflict("precondition-failed", "")), StatusCode::PRECONDITION_FAILED);
         assert_eq!(status(&Error::refused("credential-missing", "")), StatusCode::UNAUTHORIZED);
+        let follower = || Error::refused("not-leader", "");
+        assert_eq!(status(&follower()), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&follower().with("leader", "http://x")), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(status(&Error::bug("x")), StatusCode::INTERNAL_SERVER_ERROR);
     }
 

@@ -1,6 +1,11 @@
 //! What every handler sees: the record, the identities, the limits, the counters.
 
-use crate::{hub, identity::Authenticator, limits::Limits, metrics::Metrics};
+use crate::{
+    hub,
+    identity::Authenticator,
+    limits::Limits,
+    metrics::{Metrics, RecordMetrics},
+};
 use audit::TransparencyLog;
 use keys::Keystore;
 use ledger::Ledger;
@@ -45,12 +50,13 @@ pub struct Parts {
 impl App {
     #[must_use]
     pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, hub: hub::Policy) -> Self {
+        let counted = RecordMetrics { record: parts.ledger.metrics(), audit: Arc::clone(&parts.audit) };
         Self(Arc::new(Inner {
             ledger: parts.ledger,
             keystore: parts.keystore,
             audit: parts.audit,
             authenticator,
-            metrics: Metrics::default(),
+            metrics: Metrics::default().with_record(counted),
             hub,
             started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),

@@ -30,8 +30,6 @@ pub async fn ready(State(app): State<App>) -> Answer {
 }
 
 pub fn metrics(State(app): State<App>) -> Ready<Answer> {
-    let leads = matches!(app.ledger.leadership(), Leadership::Leader { .. });
-    app.metrics.leader.set(i64::from(leads));
     now(text(&app))
 }
 

@@ -15,7 +15,7 @@ use crate::{clock, http::headers, state::App};
 use audit::Entry;
 use failures::{Failures, Verdict};
 use http::{HeaderMap, header};
-use model::{Access, Error, Hlc, Result};
+use model::{Access, Action, Error, Hlc, Result};
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -93,6 +93,26 @@ impl Tokens {
 #[must_use]
 pub fn now_hlc() -> u64 {
     Hlc::from_micros(u64::try_from(clock::wall().as_microsecond()).unwrap_or(0)).0
+}
+
+/// An administrative act stands in the transparency log before it is carried out (RECORD 11).
+pub async fn act(app: &App, access: &Access, action: &str, outcome: &str, detail: String) -> Result<()> {
+    let entry = Entry::Act {
+        hlc: now_hlc(),
+        principal: access.principal.to_string(),
+        tenant: access.tenant.to_string(),
+        action: action.into(),
+        outcome: outcome.into(),
+        detail,
+    };
+    app.audit.append(vec![entry]).await.map(drop)
+}
+
+/// What the record does not check itself; a denial is audited before it is answered.
+pub async fn allow(app: &App, access: &Access, action: Action) -> Result<()> {
+    let Err(denied) = access.check(action, &access.tenant, None) else { return Ok(()) };
+    act(app, access, action.as_str(), denied.code(), String::new()).await?;
+    Err(denied)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {

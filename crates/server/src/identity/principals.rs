@@ -3,9 +3,8 @@
 //! A revocation is durable in the transparency log before the record (RECORD 11): a restore to an earlier moment
 //! replays it, so a revoked token does not come back.
 
-use super::{Identity, now_hlc, token::Token};
+use super::{Identity, act, allow, token::Token};
 use crate::{clock, state::App};
-use audit::Entry;
 use ledger::{Group, Op, Receipt, Write};
 use model::{Access, Error, Json, Kind, Position, Principal, ResourceKey, Result, Role, Tenant, Version, json};
 
@@ -106,16 +105,8 @@ pub async fn read(app: &App, access: &Access, key: &ResourceKey) -> Result<(Vers
 }
 
 async fn revoked(app: &App, access: &Access, key: &ResourceKey, action: &str) -> Result<()> {
-    access.check(model::Action::Administer, &key.tenant, Some(Kind::Principal))?;
-    let entry = Entry::Act {
-        hlc: now_hlc(),
-        principal: access.principal.to_string(),
-        tenant: key.tenant.to_string(),
-        action: action.into(),
-        outcome: "ordered".into(),
-        detail: key.id.to_string(),
-    };
-    app.audit.append(vec![entry]).await.map(drop)
+    allow(app, access, model::Action::Administer).await?;
+    act(app, access, action, "ordered", key.id.to_string()).await
 }
 
 async fn write(

@@ -57,7 +57,11 @@ async fn status_health_and_metrics_answer() {
     assert_eq!(stand.get("/readyz").anonymous().send().await.expect(200).json()["role"], "leader");
     let metrics = stand.get("/metrics").anonymous().send().await.expect(200);
     assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
-    assert!(metrics.text.contains("nephkeep_http_requests_total") && metrics.text.ends_with("# EOF\n"));
+    assert!(
+        metrics.text.contains("nephkeep_record_leader 1")
+            && metrics.text.contains("nephkeep_http_requests_total")
+            && metrics.text.ends_with("# EOF\n")
+    );
     stand.stop().await;
 }
 
@@ -71,6 +75,8 @@ async fn reads_and_writes_stand_in_the_audit_trail_before_they_are_answered() {
     assert!(entries.iter().any(|entry| entry["entry"] == "access" && entry["purpose"] == "assurance"), "{trail}");
     let note = stand.get("/api/v1/audit/checkpoint").send().await.expect(200).text;
     assert!(note.lines().count() >= 4, "{note}");
+    let compared = stand.get("/api/v1/audit/reconciliation").send().await.expect(200).json();
+    assert_eq!((compared["findings_in_all"].as_u64(), compared["changes"].as_u64()), (Some(0), Some(2)), "{compared}");
     stand.get("/api/v1/audit?kind=x").send().await.problem(400, "parameter-malformed");
     stand.get("/api/v1/audit?since=yesterday").send().await.problem(400, "parameter-malformed");
     stand.stop().await;

@@ -1,8 +1,9 @@
 //! The door on a real record: a private PostgreSQL, a keystore, a transparency log, HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod configuration;
 mod examples;
+mod follower;
 mod hub;
 mod keys;
 mod log;

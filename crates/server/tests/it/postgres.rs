@@ -1,9 +1,6 @@
 //! The PostgreSQL all tests share; each takes a database of its own. It ends with the test process.
 
-use ledger::{
-    connection::Connector,
-    server::{Local, LocalOptions},
-};
+use ledger::server::{Local, LocalOptions};
 use std::{
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
@@ -21,8 +18,8 @@ pub fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// A fresh, empty database.
-pub async fn database() -> Connector {
+/// The URL of a fresh, empty database.
+pub async fn database() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
     let config = shared();
@@ -32,7 +29,7 @@ pub async fn database() -> Connector {
     let Host::Unix(socket) = &config.get_hosts()[0] else { unreachable!() };
     let password = std::str::from_utf8(config.get_password().unwrap()).unwrap();
     let user = config.get_user().unwrap();
-    Connector::new(&format!("postgres://{user}:{password}@/{name}?host={}", socket.display()).parse().unwrap()).unwrap()
+    format!("postgres://{user}:{password}@/{name}?host={}", socket.display())
 }
 
 fn shared() -> &'static Config {

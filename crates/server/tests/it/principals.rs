@@ -45,6 +45,8 @@ async fn each_role_may_do_its_own_and_nothing_else() {
     }
     stand.get("/api/v1/audit").token(&auditor).send().await.expect(200);
     stand.get("/api/v1/audit").token(&writer).send().await.problem(403, "role-denied");
+    let denials = stand.get("/api/v1/audit?kind=act&principal=w").send().await.expect(200).text;
+    assert!(denials.contains("role-denied"), "a denial is audited: {denials}");
     stand.get("/api/v1/keys").token(&operator).send().await.expect(200);
     stand.get("/api/v1/keys").token(&reader).send().await.problem(403, "role-denied");
     stand.get("/api/v1/principals").token(&operator).send().await.problem(403, "role-denied");

@@ -4,12 +4,14 @@ use crate::postgres;
 use audit::TransparencyLog;
 use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
-use ledger::Ledger;
+use ledger::{Ledger, connection::Connector};
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, hub};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle};
 
+/// What a follower names.
+pub const LEADER: &str = "http://leader.example:7";
 pub const TMF: &str = "/tmf-api/intentManagement/v5";
 
 pub struct Stand {
@@ -19,6 +21,7 @@ pub struct Stand {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
+    database: String,
     _directory: tempfile::TempDir,
 }
 
@@ -102,21 +105,40 @@ impl Stand {
     pub async fn with(limits: Limits) -> Self {
         let directory = postgres::directory();
         let (keystore, _) = Keystore::create(&keys::Settings::under(&directory.path().join("keys"))).unwrap();
-        let keystore = Arc::new(keystore);
+        Self::open(postgres::database().await, Arc::new(keystore), limits, None, directory).await
+    }
+
+    /// A second server on the same record; it follows as long as this one leads.
+    pub async fn beside(&self) -> Self {
+        let (database, keystore) = (self.database.clone(), Arc::clone(&self.app.keystore));
+        Self::open(database, keystore, self.app.limits.clone(), Some(self.admin.clone()), postgres::directory()).await
+    }
+
+    async fn open(
+        database: String,
+        keystore: Arc<Keystore>,
+        limits: Limits,
+        admin: Option<String>,
+        directory: tempfile::TempDir,
+    ) -> Self {
         let audit = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
-        let settings = ledger::Settings { change_partition: 10_000, ..ledger::Settings::default() };
-        let record =
-            Ledger::open(settings, postgres::database().await, Arc::clone(&keystore), Arc::clone(&audit)).await;
-        let parts = Parts { ledger: record.unwrap(), keystore, audit };
+        let settings = ledger::Settings {
+            holder_url: Some(LEADER.to_owned()),
+            change_partition: 10_000,
+            ..ledger::Settings::default()
+        };
+        let connector = Connector::new(&database.parse().unwrap()).unwrap();
+        let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&audit)).await.unwrap();
+        let parts = Parts { ledger, keystore, audit };
         let listen = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
-        let admin =
-            server.bootstrap().await.unwrap().expect("a fresh record has no principal").token.reveal().to_owned();
+        let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());
+        let admin = admin.or(first).expect("a fresh record has no principal");
         let (base, app) = (format!("http://{}", server.address()), server.app().clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move { server.serve(async { drop(stopped.await) }).await.unwrap() });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { base, admin, app, client, stop: Some(stop), served, _directory: directory }
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { base, admin, app, client, stop: Some(stop), served, database, _directory: directory }
     }
 
     pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {

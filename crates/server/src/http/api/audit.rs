@@ -3,7 +3,7 @@
 use super::{answer, shapes};
 use crate::{
     http::call::Call,
-    identity::{now_hlc, principals::HOME_TENANT},
+    identity::{act, allow, principals::HOME_TENANT},
     problem::Answer,
     state::App,
 };
@@ -24,9 +24,9 @@ use std::sync::Arc;
         ("to" = Option<u64>, Query, description = "index after the last"), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = shapes::AuditPage), (status = 403, body = shapes::Problem)))]
 pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
-    call.access.check(Action::ReadAudit, &call.access.tenant, None)?;
+    allow(&app, &call.access, Action::ReadAudit).await?;
     let query = query(&app, &mut call)?;
-    noted(&app, &call.access, "audit-read").await?;
+    act(&app, &call.access, "audit-read", "allowed", String::new()).await?;
     let log = Arc::clone(&app.audit);
     let found = tokio::task::spawn_blocking(move || log.query(&query)).await;
     let found = found.map_err(|error| Error::bug("the audit reader ended badly").caused_by(error))??;
@@ -91,23 +91,6 @@ fn tenant(access: &Access, named: Option<String>) -> Result<Option<String>> {
     }
 }
 
-/// Who reads the trail stands in the trail, before the answer.
-pub async fn noted(app: &App, access: &Access, action: &str) -> Result<()> {
-    act(app, access, action, "allowed", String::new()).await
-}
-
-pub async fn act(app: &App, access: &Access, action: &str, outcome: &str, detail: String) -> Result<()> {
-    let entry = Entry::Act {
-        hlc: now_hlc(),
-        principal: access.principal.to_string(),
-        tenant: access.tenant.to_string(),
-        action: action.into(),
-        outcome: outcome.into(),
-        detail,
-    };
-    app.audit.append(vec![entry]).await.map(drop)
-}
-
 fn shown(index: u64, entry: &Entry) -> Json {
     let micros = i64::try_from(Hlc(entry.hlc().0).micros()).unwrap_or(i64::MAX);
     let time = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX);
@@ -151,7 +134,7 @@ fn shown(index: u64, entry: &Entry) -> Json {
 #[utoipa::path(get, path = "/api/v1/audit/checkpoint", tag = "audit", security(("token" = [])),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 403, body = shapes::Problem)))]
 pub async fn checkpoint(State(app): State<App>, call: Call) -> Answer {
-    call.access.check(Action::ReadAudit, &call.access.tenant, None)?;
+    allow(&app, &call.access, Action::ReadAudit).await?;
     call.query.finish("none")?;
     app.audit.publish().await?;
     let mut response = Response::new(Body::from(app.audit.checkpoint_text()));
@@ -163,9 +146,9 @@ pub async fn checkpoint(State(app): State<App>, call: Call) -> Answer {
 #[utoipa::path(get, path = "/api/v1/audit/reconciliation", tag = "audit", security(("token" = [])),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
 pub async fn reconciliation(State(app): State<App>, call: Call) -> Answer {
-    call.access.check(Action::ReadAudit, &call.access.tenant, None)?;
+    allow(&app, &call.access, Action::ReadAudit).await?;
     call.query.finish("none")?;
-    noted(&app, &call.access, "audit-reconcile").await?;
+    act(&app, &call.access, "audit-reconcile", "allowed", String::new()).await?;
     let found = app.ledger.reconcile(&call.access).await?;
     let text = serde_json::to_vec(&found).map_err(|error| Error::bug("a report cannot be printed").caused_by(error))?;
     Ok(crate::http::json(StatusCode::OK, text))

@@ -1,5 +1,9 @@
 //! What the door counts about itself, exposed as OpenMetrics at `/metrics`.
 
+mod record;
+
+pub use record::RecordMetrics;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -25,9 +29,6 @@ pub struct Metrics {
     pub authentication_failures: Counter,
     pub hub_delivered: Counter,
     pub hub_failed: Counter,
-    /// Gauges read from the record when someone asks.
-    pub published: Gauge,
-    pub leader: Gauge,
 }
 
 /// Seconds; the lower half resolves a cached read, the upper half a commit under load.
@@ -45,8 +46,6 @@ impl Default for Metrics {
             authentication_failures: Counter::default(),
             hub_delivered: Counter::default(),
             hub_failed: Counter::default(),
-            published: Gauge::default(),
-            leader: Gauge::default(),
         };
         metrics.registered()
     }
@@ -64,8 +63,13 @@ impl Metrics {
         r.register("authentication_failures", "Requests with an unknown credential", failures);
         r.register("hub_delivered", "Notifications accepted by a callback", self.hub_delivered.clone());
         r.register("hub_failed", "Attempts a callback did not accept", self.hub_failed.clone());
-        r.register("record_published_position", "Highest position readers see", self.published.clone());
-        r.register("record_leader", "1 when this server holds the record's lease", self.leader.clone());
+        self
+    }
+
+    /// Also exposes what the record and the transparency log count.
+    #[must_use]
+    pub fn with_record(mut self, record: RecordMetrics) -> Self {
+        self.registry.register_collector(Box::new(record));
         self
     }
 
