@@ -80,7 +80,10 @@ pub fn account(lines: &[Line], documents: &[Found], versions: &[FoundVersion]) -
     for found in documents {
         effects.entry(found.number).or_default().push((&found.id, 1));
         if !found.whole {
-            account.note(|a| &mut a.torn, || format!("torn: {} of request {} is not what was sent", found.id, found.number));
+            account.note(
+                |a| &mut a.torn,
+                || format!("torn: {} of request {} is not what was sent", found.id, found.number),
+            );
         }
     }
     for found in versions {

@@ -10,8 +10,8 @@ use model::{Error, Result};
 use std::{
     fmt,
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
-    path::Path,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{
         Arc,
@@ -148,6 +148,35 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
     }
 }
 
+/// Follows a file that is being written.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Tail {
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), offset: 0 }
+    }
+
+    /// The whole lines since the last call; none while there is no file.
+    pub fn more(&mut self) -> Result<Vec<Line>> {
+        let Ok(mut file) = File::open(&self.path) else { return Ok(Vec::new()) };
+        let mut text = Vec::new();
+        let read = file.seek(SeekFrom::Start(self.offset)).and_then(|_| file.read_to_end(&mut text));
+        read.map_err(|error| {
+            Error::retry("ack-file-unreadable", "the file of acknowledgements cannot be read")
+                .with("path", self.path.display())
+                .caused_by(error)
+        })?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.offset += whole as u64;
+        String::from_utf8_lossy(&text[..whole]).lines().map(str::parse).collect()
+    }
+}
+
 /// Writes lines in the order they are given and counts those that are durable.
 #[derive(Debug)]
 pub struct Writer {
@@ -256,6 +285,20 @@ mod tests {
         let lines = [line(1, Told::Created), line(2, Told::InDoubt), line(3, Told::Changed), line(4, Told::Refused)];
         let (_directory, path) = written(&lines);
         assert_eq!(read(&path).unwrap(), lines);
+    }
+
+    #[test]
+    fn a_tail_gives_each_whole_line_once() {
+        let (_directory, path) = written(&[line(1, Told::Created)]);
+        let mut tail = Tail::of(&path);
+        assert_eq!(tail.more().unwrap(), [line(1, Told::Created)]);
+        let next = format!("{}\n", line(2, Told::Created));
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&next.as_bytes()[..20]).unwrap();
+        assert_eq!(tail.more().unwrap(), []);
+        file.write_all(&next.as_bytes()[20..]).unwrap();
+        assert_eq!(tail.more().unwrap(), [line(2, Told::Created)]);
+        assert_eq!(Tail::of(&path.with_extension("none")).more().unwrap(), []);
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub async fn documents(target: &Target, seed: u64) -> Result<Vec<Found>> {
 
 /// The versions that the load's changes made, of every document that it changed.
 pub async fn versions(target: &Target, seed: u64, lines: &[Line]) -> Result<Vec<FoundVersion>> {
-    let changed: BTreeSet<&str> = lines.iter().filter(|line| is_change(line)).filter_map(|line| line.id.as_deref()).collect();
+    let changed: BTreeSet<&str> =
+        lines.iter().filter(|line| is_change(line)).filter_map(|line| line.id.as_deref()).collect();
     if changed.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,7 +50,11 @@ pub async fn versions(target: &Target, seed: u64, lines: &[Line]) -> Result<Vec<
         for version in history["versions"].as_array().into_iter().flatten() {
             let number = version["document"]["description"].as_str().and_then(|text| work::marked(seed, text));
             let number_and_version = number.zip(version["version"].as_u64());
-            found.extend(number_and_version.map(|(number, version)| FoundVersion { id: id.to_owned(), version, number }));
+            found.extend(number_and_version.map(|(number, version)| FoundVersion {
+                id: id.to_owned(),
+                version,
+                number,
+            }));
         }
     }
     Ok(found)

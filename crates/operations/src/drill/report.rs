@@ -90,7 +90,8 @@ impl From<Inspection> for Record {
 
 impl From<Reconciliation> for Audit {
     fn from(found: Reconciliation) -> Self {
-        let findings = found.findings.iter().map(|finding| format!("audit at position {}: {}", finding.n, finding.what));
+        let findings =
+            found.findings.iter().map(|finding| format!("audit at position {}: {}", finding.n, finding.what));
         Self {
             through: found.through,
             changes: found.changes,

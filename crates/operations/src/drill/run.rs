@@ -1,8 +1,8 @@
 //! The drills themselves: start, load from outside, break at random moments, wait for recovery, account.
 
 use super::{
-    ackfile::{self, Told},
     account::account,
+    ackfile::{self, Line, Tail},
     faults, gather,
     report::{self, Part, Report, Round},
     site::Site,
@@ -92,8 +92,8 @@ pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -
     let target = site.target()?;
     let acks = report::ack_file(&plan.evidence, "load");
     let load = start_load(plan, site, &target, &acks).await?;
-    let mut follower = Follower { acks: acks.clone() };
-    follower.wait_for_any(RECOVERY_LIMIT).await?;
+    let mut follower = Follower::of(&acks);
+    follower.wait_for_sent_after(0, RECOVERY_LIMIT).await?;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
         // Between a quarter and the whole of the longest time.
@@ -155,32 +155,38 @@ async fn break_once(drill: Drill, round: u32, site: &mut Site, follower: &mut Fo
 
 /// Watches the load's file from outside.
 struct Follower {
-    acks: PathBuf,
+    tail: Tail,
+    acknowledged: u64,
 }
 
 impl Follower {
-    fn acknowledged(&self) -> Result<u64> {
-        Ok(ackfile::read(&self.acks)?.iter().filter(|line| line.told.is_acknowledged()).count() as u64)
+    fn of(acks: &Path) -> Self {
+        Self { tail: Tail::of(acks), acknowledged: 0 }
     }
 
-    async fn wait_for_any(&mut self, limit: Duration) -> Result<()> {
-        self.wait_for_sent_after(0, limit).await.map(drop)
+    fn more(&mut self) -> Result<Vec<Line>> {
+        let mut lines = self.tail.more()?;
+        lines.retain(|line| line.told.is_acknowledged());
+        self.acknowledged += lines.len() as u64;
+        Ok(lines)
+    }
+
+    fn acknowledged(&mut self) -> Result<u64> {
+        self.more()?;
+        Ok(self.acknowledged)
     }
 
     /// When the first request that was sent after a moment was acknowledged.
     async fn wait_for_sent_after(&mut self, at_us: u64, limit: Duration) -> Result<u64> {
         let begun = Instant::now();
         while begun.elapsed() < limit {
-            let lines = if self.acks.exists() { ackfile::read(&self.acks)? } else { Vec::new() };
-            let after = |line: &&ackfile::Line| {
-                matches!(line.told, Told::Created | Told::Changed) && line.sent_us > at_us
-            };
-            if let Some(first) = lines.iter().filter(after).map(|line| line.heard_us).min() {
+            let lines = self.more()?;
+            if let Some(first) = lines.iter().filter(|line| line.sent_us > at_us).map(|line| line.heard_us).min() {
                 return Ok(first);
             }
             sleep(POLL).await;
         }
-        Err(failed("no write was acknowledged in time after the fault"))
+        Err(failed("no write was acknowledged in time"))
     }
 }
 
@@ -204,7 +210,8 @@ async fn stop_load(child: Child) -> Result<super::load::Summary> {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         faults::terminate(pid);
     }
-    let output = child.wait_with_output().await.map_err(|error| failed("the load cannot be awaited").caused_by(error))?;
+    let output =
+        child.wait_with_output().await.map_err(|error| failed("the load cannot be awaited").caused_by(error))?;
     serde_json::from_slice(&output.stdout)
         .map_err(|error| failed("the load gave no summary").with("status", output.status).caused_by(error))
 }

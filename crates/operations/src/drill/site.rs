@@ -123,7 +123,8 @@ impl Site {
             token: String,
         }
         let text = fs::read(&self.layout.credential).map_err(|error| failed("wrote no credential").caused_by(error))?;
-        let credential: Credential = serde_json::from_slice(&text).map_err(|_| failed("wrote a credential that is none"))?;
+        let credential: Credential =
+            serde_json::from_slice(&text).map_err(|_| failed("wrote a credential that is none"))?;
         let server = self.address.ok_or_else(|| failed("does not run"))?;
         Ok(Target { server, token: credential.token })
     }

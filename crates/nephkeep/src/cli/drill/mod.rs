@@ -1,0 +1,54 @@
+//! `drill`: break things under load, recover, account for every acknowledged write.
+
+mod load;
+mod run;
+mod saved;
+
+use super::Global;
+use crate::{
+    exit::Outcome,
+    output::Report,
+};
+use clap::{Args, Subcommand};
+use operations::drill::run::Drill;
+use serde_json::json;
+
+/// Break things under load, recover, and account for every acknowledged write
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep drill list\n  nephkeep drill run kill-database --load 64 --rounds 5\n  \
+    nephkeep drill run kill-server --evidence ./evidence\n  nephkeep drill verify ./evidence")]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(List),
+    Run(run::Arguments),
+    Report(saved::Report),
+    Verify(saved::Verify),
+    #[command(hide = true)]
+    Load(load::Arguments),
+}
+
+/// Show which drills there are
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep drill list\n  nephkeep drill list -o json")]
+struct List {}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::List(_) => list(global),
+        Verb::Run(arguments) => Box::pin(run::run(global, &arguments)).await,
+        Verb::Report(arguments) => saved::report(global, &arguments),
+        Verb::Verify(arguments) => saved::verify(global, &arguments),
+        Verb::Load(arguments) => load::run(arguments).await,
+    }
+}
+
+fn list(global: &Global) -> Outcome {
+    let rows = Drill::ALL.iter().map(|drill| vec![drill.name().to_owned(), drill.about().to_owned()]).collect();
+    let value = Drill::ALL.iter().map(|drill| json!({ "name": drill.name(), "about": drill.about() })).collect();
+    Report::new(&["drill", "what it does"], rows, value).print(global.output)
+}

@@ -1,0 +1,233 @@
+//! `drill run`: on a nephkeep of its own, in a directory that is gone afterwards.
+
+use super::Global;
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    layout::Layout,
+    output,
+    settings::{Record, Settings},
+};
+use clap::{Args, ValueEnum};
+use model::Error;
+use operations::drill::{
+    report,
+    run::{self, Drill, Plan},
+    site::{self, Site},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    KillDatabase,
+    KillServer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Work {
+    Create,
+    Patch,
+}
+
+/// Run a drill on a nephkeep of its own; exit 1 when anything acknowledged was lost, doubled or torn
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep drill run kill-database --load 64 --rounds 5\n  \
+    nephkeep drill run kill-server --work patch --rounds 3 -o json\n  \
+    nephkeep drill run kill-database --evidence ./evidence   keep the files of the account")]
+pub struct Arguments {
+    #[arg(value_enum)]
+    drill: Name,
+    /// Connections of the external load
+    #[arg(long, default_value_t = 32)]
+    load: usize,
+    /// What the load does
+    #[arg(long, value_enum, default_value = "create")]
+    work: Work,
+    /// How often to break
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// The longest time between two faults
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Of the moments and the documents; another one each time by default
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Of a thousand requests, how many are left without waiting for the answer, and repeated
+    #[arg(long, default_value_t = 10)]
+    abandon_per_mille: u64,
+    /// Keep report and files in this directory, which must not exist
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Say what would be run
+    #[arg(long)]
+    dry_run: bool,
+    /// Build this fault into the server: the drill has to find it
+    #[cfg(feature = "seeded-bugs")]
+    #[arg(long, value_enum)]
+    seeded_bug: Option<crate::seeded::Bug>,
+}
+
+impl Arguments {
+    #[cfg(feature = "seeded-bugs")]
+    fn bug(&self) -> Option<String> {
+        self.seeded_bug.map(|bug| bug.name().to_owned())
+    }
+    #[cfg(not(feature = "seeded-bugs"))]
+    fn bug(&self) -> Option<String> {
+        None
+    }
+
+    fn plan(&self, evidence: PathBuf) -> Outcome<Plan> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::retry("randomness-missing", format!("the system gives no random numbers: {error}")))?;
+        Ok(Plan {
+            drill: match self.drill {
+                Name::KillDatabase => Drill::KillDatabase,
+                Name::KillServer => Drill::KillServer,
+            },
+            connections: self.load.max(1),
+            rounds: self.rounds,
+            seconds: self.seconds.max(0.1),
+            seed: self.seed.unwrap_or(u64::from_le_bytes(random) >> 16),
+            abandon_per_mille: self.abandon_per_mille,
+            work: match self.work {
+                Work::Create => "create".into(),
+                Work::Patch => "patch".into(),
+            },
+            evidence,
+            seeded_bug: self.bug(),
+        })
+    }
+}
+
+/// A directory that is gone afterwards, however the drill ends.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Open to pass through, because PostgreSQL runs under another account.
+    fn make(seed: u64) -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("nephkeep-drill-{}-{seed:x}", std::process::id()));
+        fs::DirBuilder::new().mode(0o755).create(&path).map_err(|error| unusable(&path, error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            output::note(&format!("the drill's directory {} could not be removed: {error}", self.0.display()));
+        }
+    }
+}
+
+fn unusable(path: &Path, error: std::io::Error) -> Failure {
+    Failure::environment(crate::layout::io_error("drill-directory-unusable", "a drill's directory cannot be made", path, error))
+}
+
+pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    let plan = arguments.plan(PathBuf::new())?;
+    if arguments.dry_run {
+        output::note(&format!(
+            "would start a nephkeep in a temporary directory, load it over {} connections, run {} {} times, account, and remove it",
+            plan.connections,
+            plan.drill.name(),
+            plan.rounds
+        ));
+        return Ok(());
+    }
+    let place = Temporary::make(plan.seed)?;
+    let evidence = arguments.evidence.clone().unwrap_or_else(|| place.0.join("evidence"));
+    fs::DirBuilder::new().mode(0o700).create(&evidence).map_err(|error| unusable(&evidence, error))?;
+    let plan = Plan { evidence, ..plan };
+    let mut site = site(&place.0, &plan)?;
+    let result = run::run(&plan, &mut site, &|text| output::note(&text)).await;
+    // Whatever happened: nothing of ours goes on running.
+    let _gone = site.kill().await;
+    let _gone = ledger::server::Local::end_left_behind(&site.layout.record).await;
+    if result.is_err() {
+        keep_log(site.log());
+    }
+    print(global, &result?)
+}
+
+/// The last lines of a server whose drill could not be ended.
+fn keep_log(log: &Path) {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+        output::note(&format!("  server: {}", output::printable(line)));
+    }
+}
+
+fn site(place: &Path, plan: &Plan) -> Outcome<Site> {
+    let layout = Layout::find(Some(&place.join("nephkeep")))?;
+    let settings = Settings::parse_default(layout.root())?;
+    let Record::Local(record) = settings.record.clone() else {
+        return Err(Error::refused("drill-not-local", "a drill breaks only a record of its own; unset NEPHKEEP_RECORD").into());
+    };
+    let program = std::env::current_exe()
+        .map_err(|error| Error::retry("drill-failed", "this program does not find itself").caused_by(error))?;
+    let arguments = vec!["up".into(), layout.root().into()];
+    let environment = plan.seeded_bug.iter().map(|bug| ("NEPHKEEP_SEEDED_BUG".into(), bug.into())).collect();
+    let layout = site::Layout {
+        program,
+        root: layout.root().to_path_buf(),
+        running: layout.running(),
+        credential: layout.credential(),
+        record,
+        audit: settings.audit(),
+    };
+    Ok(Site::new(layout, arguments, environment))
+}
+
+/// The report; exit 1 when the drill found anything.
+pub fn print(global: &Global, report: &report::Report) -> Outcome {
+    let findings = report.findings();
+    let mut value = serde_json::to_value(report).map_err(|error| Error::bug("a report cannot be printed").caused_by(error))?;
+    value["passed"] = findings.is_empty().into();
+    value["findings"] = findings.iter().map(String::as_str).collect::<Value>();
+    output::Report::facts(facts(report), value).print(global.output)?;
+    if findings.is_empty() {
+        output::note("passed: nothing acknowledged was lost");
+        return Ok(());
+    }
+    for finding in findings {
+        output::note(&format!("found: {finding}"));
+    }
+    Err(Failure::Reported(Exit::CheckFailed))
+}
+
+fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("drill", report.drill.clone()), ("seed", report.seed.to_string())];
+    facts.extend(report.seeded_bug.iter().map(|bug| ("seeded bug", bug.clone())));
+    let recoveries: Vec<_> = report.rounds.iter().map(|round| format!("{} ms", round.achieved_recovery_ms)).collect();
+    facts.push(("rounds", report.rounds.len().to_string()));
+    facts.push(("achieved recovery", recoveries.join(", ")));
+    for part in &report.parts {
+        let (account, load) = (&part.account, &part.load);
+        facts.extend([
+            ("acknowledged", account.acknowledged.to_string()),
+            ("present", account.present.to_string()),
+            ("lost", account.lost.to_string()),
+            ("duplicated", account.duplicated.to_string()),
+            ("torn", (account.torn + report.record.torn_rows).to_string()),
+            ("forked", account.forked.to_string()),
+            ("in doubt, present", format!("{}, {}", account.in_doubt, account.in_doubt_present)),
+            ("repeated", load.in_doubt.to_string()),
+            ("requests answered", format!("{:.3} %", load.share_answered * 100.0)),
+            ("longest unavailable", format!("{} ms", load.longest_unavailable_ms)),
+        ]);
+    }
+    let record = &report.record;
+    facts.push(("log gaps", format!("{} of {} positions", record.log_gaps, record.head)));
+    let audit = &report.audit;
+    let complete = audit.missing_or_different == 0 && audit.through >= record.head;
+    let words = if complete { "complete" } else { "NOT complete" };
+    facts.push(("audit", format!("{words}: {} entries for {} changes", audit.leaves, audit.changes)));
+    facts
+}
