@@ -18,6 +18,8 @@ mod pages;
 mod pretty;
 mod routes;
 mod running;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod settings;
 mod wiring;
 

@@ -96,7 +96,13 @@ impl Base {
         listen: SocketAddr,
     ) -> Outcome<(Server, Ledger, String)> {
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
-        let own = ledger::Settings { holder_url: Some(url.clone()), flock: self.flock, ..ledger::Settings::default() };
+        let own = ledger::Settings {
+            holder_url: Some(url.clone()),
+            flock: self.flock,
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: crate::seeded::chosen(),
+            ..ledger::Settings::default()
+        };
         let connector = Connector::new(&self.url).map_err(Failure::environment)?;
         let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await;
         let ledger = ledger.map_err(Failure::environment)?;

@@ -6,6 +6,7 @@ mod completions;
 mod configuration;
 mod doctor;
 mod down;
+mod drill;
 mod explain;
 mod history;
 mod intent;
@@ -102,6 +103,7 @@ enum Verb {
     Audit(audit::Arguments),
     Keys(keys::Arguments),
     Access(access::Arguments),
+    Drill(drill::Arguments),
     Explain(explain::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -120,6 +122,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(arguments) => keys::run(&global, arguments).await,
         Verb::Access(arguments) => access::run(&global, arguments).await,
+        Verb::Drill(arguments) => drill::run(&global, arguments).await,
         Verb::Explain(arguments) => explain::run(&global, &arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),

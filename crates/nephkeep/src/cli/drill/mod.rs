@@ -5,10 +5,7 @@ mod run;
 mod saved;
 
 use super::Global;
-use crate::{
-    exit::Outcome,
-    output::Report,
-};
+use crate::{exit::Outcome, output::Report};
 use clap::{Args, Subcommand};
 use operations::drill::run::Drill;
 use serde_json::json;

@@ -83,8 +83,9 @@ impl Arguments {
 
     fn plan(&self, evidence: PathBuf) -> Outcome<Plan> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::retry("randomness-missing", format!("the system gives no random numbers: {error}")))?;
+        getrandom::fill(&mut random).map_err(|error| {
+            Error::retry("randomness-missing", format!("the system gives no random numbers: {error}"))
+        })?;
         Ok(Plan {
             drill: match self.drill {
                 Name::KillDatabase => Drill::KillDatabase,
@@ -126,7 +127,12 @@ impl Drop for Temporary {
 }
 
 fn unusable(path: &Path, error: std::io::Error) -> Failure {
-    Failure::environment(crate::layout::io_error("drill-directory-unusable", "a drill's directory cannot be made", path, error))
+    Failure::environment(crate::layout::io_error(
+        "drill-directory-unusable",
+        "a drill's directory cannot be made",
+        path,
+        error,
+    ))
 }
 
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -168,7 +174,11 @@ fn site(place: &Path, plan: &Plan) -> Outcome<Site> {
     let layout = Layout::find(Some(&place.join("nephkeep")))?;
     let settings = Settings::parse_default(layout.root())?;
     let Record::Local(record) = settings.record.clone() else {
-        return Err(Error::refused("drill-not-local", "a drill breaks only a record of its own; unset NEPHKEEP_RECORD").into());
+        return Err(Error::refused(
+            "drill-not-local",
+            "a drill breaks only a record of its own; unset NEPHKEEP_RECORD",
+        )
+        .into());
     };
     let program = std::env::current_exe()
         .map_err(|error| Error::retry("drill-failed", "this program does not find itself").caused_by(error))?;
@@ -188,7 +198,8 @@ fn site(place: &Path, plan: &Plan) -> Outcome<Site> {
 /// The report; exit 1 when the drill found anything.
 pub fn print(global: &Global, report: &report::Report) -> Outcome {
     let findings = report.findings();
-    let mut value = serde_json::to_value(report).map_err(|error| Error::bug("a report cannot be printed").caused_by(error))?;
+    let mut value =
+        serde_json::to_value(report).map_err(|error| Error::bug("a report cannot be printed").caused_by(error))?;
     value["passed"] = findings.is_empty().into();
     value["findings"] = findings.iter().map(String::as_str).collect::<Value>();
     output::Report::facts(facts(report), value).print(global.output)?;
