@@ -125,6 +125,10 @@ type Found = (Vec<Option<Outcome>>, u64);
 /// Groups are all or nothing: one that has one of its writes in the batch has them all.
 async fn look_up(client: &Client, jobs: &[Job], uuid: &str) -> Result<Found> {
     let mut outcomes: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
+    if uuid.is_empty() {
+        // Nothing was in flight.
+        return Ok((outcomes, 0));
+    }
     let Some((first, last)) = recall::batch(client, uuid).await? else { return Ok((outcomes, 0)) };
     let written: HashMap<ResourceKey, Done> = recall::written(client, first, last).await?.into_iter().collect();
     for (job, outcome) in jobs.iter().zip(&mut outcomes) {

@@ -56,12 +56,6 @@ impl Arrivals {
         self.begun
     }
 
-    /// Requests numbered so far.
-    #[must_use]
-    pub fn numbered(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
-    }
-
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || (self.schedule.is_none() && Instant::now() >= self.ends)
@@ -137,6 +131,5 @@ mod tests {
         assert_eq!(arrivals.next().await.unwrap().number, 1);
         stop.store(true, Ordering::Relaxed);
         assert!(arrivals.next().await.is_none());
-        assert_eq!(arrivals.numbered(), 2);
     }
 }

@@ -135,13 +135,13 @@ pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -
 
 async fn break_once(drill: Drill, round: u32, site: &mut Site, follower: &mut Follower) -> Result<Round> {
     let acknowledged = follower.acknowledged()?;
-    let at_us = now_us();
-    let processes = match drill {
-        Drill::KillDatabase => faults::kill_database(&site.layout.record),
+    let (processes, at_us) = match drill {
+        Drill::KillDatabase => (faults::kill_database(&site.layout.record), now_us()),
         Drill::KillServer => {
             site.kill().await?;
+            let at_us = now_us();
             site.start().await?;
-            1
+            (1, at_us)
         }
     };
     if processes == 0 {
