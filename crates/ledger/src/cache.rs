@@ -54,9 +54,9 @@ pub(crate) struct Cache {
     generation: AtomicU64,
 }
 
-/// The hash is already one.
+/// For maps whose keys are hashes already.
 #[derive(Debug, Default)]
-struct Passed(u64);
+pub(crate) struct Passed(u64);
 
 impl Hasher for Passed {
     fn write(&mut self, bytes: &[u8]) {

@@ -63,7 +63,7 @@ fn start(record: &Record, after: Option<Position>) -> Result<u64> {
 }
 
 fn finish(record: &Record, changes: Vec<Change>, at: u64, head: u64) -> Result<ChangePage> {
-    Ok(ChangePage { changes, next: record.position_now(at)?, published: record.position_now(head)? })
+    Ok(ChangePage { changes, next: record.position_at(at)?, published: record.position_at(head)? })
 }
 
 /// Changes of a tenant (or of all) after `at`, and how far was looked.

@@ -1,21 +1,18 @@
 //! The gateway: every call takes `&Access`, is checked, audited, and only then answered.
 
 use crate::{
-    ChangePage, Content, Group, Receipt, Resource, Settings, Written,
+    ChangePage, Content, Resource, Settings,
     cache::{Cache, Held},
     changes, clock,
-    committer::{self, Job, Offenders, Outcome, Stored, Verdict, Waiting, hot_key},
-    connection::{ADMINISTRATION, Connector, reader},
+    committer::{self, Job, Offenders, Stored, Waiting},
+    connection::{ADMINISTRATION, Connector},
     fetch::Fetcher,
     lease::Lease,
     metrics::Metrics,
     migrations::{self, Phase},
     names,
-    prepare::{self, Sealed, Versions},
     publish::{Lives, Published},
-    recall,
     record::Record,
-    refusal,
     ring::Ring,
     sequencer,
     settings::DATASET,
@@ -27,12 +24,10 @@ use model::{Access, Action, Class, Error, ErrorKind, Hlc, Position, ResourceKey,
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 
-/// How often a group is sealed again for a key that keeps changing before it is given up.
-const RESEALS: u32 = 16;
 const READERS: usize = 8;
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -50,16 +45,16 @@ pub enum Leadership {
 /// A handle to the record; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    record: Arc<Record>,
-    queue: mpsc::Sender<Job>,
+pub(crate) struct Inner {
+    pub record: Arc<Record>,
+    pub queue: mpsc::Sender<Job>,
     /// Kilobytes that may wait in the queue.
-    room: Arc<Semaphore>,
-    room_kb: u32,
+    pub room: Arc<Semaphore>,
+    pub room_kb: u32,
     fetcher: Fetcher,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -140,85 +135,13 @@ impl Ledger {
     pub fn published(&self) -> Result<Option<Position>> {
         match self.inner.record.published.get() {
             0 => Ok(None),
-            n => self.inner.record.position_now(n).map(Some),
+            n => self.inner.record.position_at(n).map(Some),
         }
     }
     /// n of `published`, for waking readers.
     #[must_use]
     pub fn watch_published(&self) -> watch::Receiver<u64> {
         self.inner.record.published.watch()
-    }
-
-    /// Durable when it returns. Errors: `version-conflict`, `already-exists`, `not-found`, `precondition-failed`,
-    /// `idempotency-mismatch`, `not-leader`, `subject-erased`, `hot-key`, …
-    pub async fn write(&self, access: &Access, group: Group) -> Result<Receipt> {
-        let record = &self.inner.record;
-        if let Err(error) = prepare::check(access, &group) {
-            return Err(self.denied(access, Action::Write, error).await);
-        }
-        if let Some(why) = record.stopped.get() {
-            return Err(Error::bug(why.clone()));
-        }
-        record.lease.check_leading()?;
-        record.offenders.check(&access.principal)?;
-        let mut versions = Versions::new();
-        for _ in 0..RESEALS {
-            let sealed = record.seal(access, &group, &versions).await?;
-            // What a refusal speaks about: members are gone with the job.
-            let members: Vec<_> = sealed.members.iter().map(|m| (m.step, m.key.clone(), m.subject.clone())).collect();
-            match self.submit(access, sealed).await? {
-                Outcome::Committed { n, writes, reads } => {
-                    let keys = group.writes.into_iter().map(|write| write.key);
-                    let writes = keys.zip(writes.iter().map(|done| (done.n, done.version)));
-                    return self.receipt(access, n, writes, group.reads.iter().zip(reads), false).await;
-                }
-                Outcome::Replay { n, writes } => return self.replay(access, &group, n, writes).await,
-                Outcome::Failed(error) => return Err(error),
-                Outcome::Refused { member, verdict, current } => {
-                    let Some((step, key, _)) = members.get(member) else {
-                        return Err(Error::bug("a verdict without a member"));
-                    };
-                    let key = key.as_ref().map(|(key, _)| key);
-                    return Err(refusal::error(verdict, *step, key, current));
-                }
-                Outcome::Reseal(needed) => {
-                    record.metrics.reseals.add(1);
-                    for (member, verdict, current) in needed {
-                        let Some((_, key, subject)) = members.get(member) else { continue };
-                        match (verdict, key, subject) {
-                            (Verdict::ResealKey, _, Some((subject, _))) => record.subjects.forget(subject),
-                            (_, Some((_, hash)), _) => drop(versions.insert(*hash, current.unwrap_or(0))),
-                            _ => {}
-                        }
-                    }
-                }
-            }
-        }
-        Err(hot_key())
-    }
-
-    async fn submit(&self, access: &Access, sealed: Sealed) -> Result<Outcome> {
-        let gone = || Error::retry("shutting-down", "this server is stopping: nothing was written");
-        let kb = u32::try_from(sealed.bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.inner.room_kb);
-        let permit = self.inner.room.clone().acquire_many_owned(kb).await.map_err(|_| gone())?;
-        let (reply, answer) = oneshot::channel();
-        let job = Job {
-            tenant: access.tenant.shared(),
-            principal: access.principal.clone(),
-            purpose: access.purpose.clone(),
-            members: sealed.members,
-            locks: sealed.locks,
-            bytes: sealed.bytes,
-            reply,
-            permit: Some(permit),
-        };
-        self.inner.queue.send(job).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| {
-            Error::retry(
-                "outcome-unknown",
-                "this server stopped while it wrote; read the key, or repeat with the same idempotency key",
-            )
-        })
     }
 
     /// The current version, its access entry durable by class before this returns.
@@ -299,50 +222,6 @@ impl Ledger {
             Ok(_) => error,
             Err(failed) => failed,
         }
-    }
-
-    async fn receipt(
-        &self,
-        access: &Access,
-        n: u64,
-        writes: impl Iterator<Item = (ResourceKey, (u64, u64))>,
-        reads: impl Iterator<Item = (&ResourceKey, Option<Stored>)>,
-        replayed: bool,
-    ) -> Result<Receipt> {
-        let record = &self.inner.record;
-        let written = |(key, (n, version))| Ok(Written { key, version, position: record.position_now(n)? });
-        let writes = writes.map(written).collect::<Result<_>>()?;
-        let resource = |(key, stored): (&ResourceKey, Option<Stored>)| {
-            stored.map(|stored| opened(record, key, &stored)).transpose()
-        };
-        let reads: Vec<Option<Resource>> = reads.map(resource).collect::<Result<_>>()?;
-        if reads.iter().any(Option::is_some) {
-            let shown: Vec<Resource> = reads.iter().flatten().cloned().collect();
-            self.release(access, &shown).await?;
-        }
-        Ok(Receipt { position: record.position_now(n)?, writes, reads, replayed })
-    }
-
-    /// The first answer again, from the log at its position; one whose data was erased is gone (RECORD 14).
-    async fn replay(&self, access: &Access, group: &Group, n: u64, writes: u64) -> Result<Receipt> {
-        let record = &self.inner.record;
-        let client = reader(&record.pool).await?;
-        let first = n + 1 - writes.min(n);
-        let written = recall::written(&client, first, n).await?;
-        for (key, done) in &written {
-            if let Some(stored) = recall::as_of(&client, key, done.n + 1).await?
-                && opened(record, key, &stored)?.document == Content::Erased
-            {
-                return Err(crate::subjects::erased());
-            }
-        }
-        let mut reads = Vec::new();
-        for key in &group.reads {
-            reads.push((key, recall::as_of(&client, key, first).await?));
-        }
-        drop(client);
-        let writes = written.into_iter().map(|(key, done)| (key, (done.n, done.version)));
-        self.receipt(access, n, writes, reads.into_iter(), true).await
     }
 
     /// Changes of the caller's tenant after a position (`None`: from the start), waiting up to `wait` for the first.

@@ -27,6 +27,7 @@ pub mod server;
 pub mod settings;
 mod subjects;
 pub mod system;
+mod write;
 
 pub use gateway::{Leadership, Ledger};
 pub use metrics::Metrics;

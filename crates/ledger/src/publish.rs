@@ -67,6 +67,11 @@ impl Lives {
     pub(crate) fn current(&self) -> Option<Life> {
         self.0.read().last().copied()
     }
+    /// The life that holds n (0, the place before all, belongs to the first).
+    pub(crate) fn of(&self, n: u64) -> Option<Life> {
+        let lives = self.0.read();
+        lives.iter().rev().find(|life| life.fork_n <= n).or(lives.first()).copied()
+    }
     /// A stored ordinal, as the incarnation it names.
     pub(crate) fn incarnation(&self, ordinal: u32) -> Result<Incarnation> {
         let lives = self.0.read();
@@ -110,6 +115,7 @@ mod tests {
         lives.set(vec![life(1, 1), life(2, 1_001)]);
         assert_eq!(lives.resume(Shard(0), at(1, 1_000)).unwrap(), 1_000);
         assert_eq!(lives.resume(Shard(0), at(2, 1_500)).unwrap(), 1_500);
+        assert_eq!([0, 1_000, 1_001].map(|n| lives.of(n).unwrap().incarnation.ordinal), [1, 1, 2]);
         let error = lives.resume(Shard(0), at(1, 1_500)).unwrap_err();
         assert_eq!((error.code(), error.fact("fork")), ("position-voided", Some("0.2-000000000000000e.1001")));
         assert_eq!(lives.resume(Shard(0), at(9, 3)).unwrap_err().code(), "position-voided");

@@ -13,7 +13,7 @@ use crate::{
 };
 use audit::TransparencyLog;
 use keys::Keystore;
-use model::{Position, Result, Shard};
+use model::{Error, Position, Result, Shard};
 use std::sync::{Arc, OnceLock};
 
 #[derive(Debug)]
@@ -47,12 +47,10 @@ impl Record {
     pub(crate) fn position(&self, ordinal: u32, n: u64) -> Result<Position> {
         Ok(Position { shard: self.shard(), incarnation: self.lives.incarnation(ordinal)?, n })
     }
-    /// A position of the current incarnation.
-    pub(crate) fn position_now(&self, n: u64) -> Result<Position> {
-        let life = self
-            .lives
-            .current()
-            .ok_or_else(|| model::Error::bug("a position was asked for before the history was read"))?;
+    /// The position of n, in the incarnation that wrote it.
+    pub(crate) fn position_at(&self, n: u64) -> Result<Position> {
+        let life = self.lives.of(n);
+        let life = life.ok_or_else(|| Error::bug("a position was asked for before the history was read"))?;
         Ok(Position { shard: self.shard(), incarnation: life.incarnation, n })
     }
     pub(crate) fn publish(&self, n: u64) {

@@ -71,7 +71,7 @@ impl Ledger {
         for row in rows.iter().filter(|row| row.get::<_, Option<&str>>(0).is_some()) {
             found.push(self.of_row(kind, row, &mut tenants)?);
         }
-        Ok((found, record.position_now(head)?))
+        Ok((found, record.position_at(head)?))
     }
 
     fn of_row(&self, kind: Kind, row: &Row, tenants: &mut Tenants) -> Result<Resource> {

@@ -4,9 +4,11 @@
 //! for a later batch, in the order it came. Nothing is delayed to fill a batch.
 
 use super::job::{Job, Outcome};
+use crate::cache::Passed;
 use model::Error;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    hash::BuildHasherDefault,
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -116,9 +118,9 @@ impl Waiting {
 struct Pick {
     jobs: Vec<Job>,
     bytes: usize,
-    taken: HashSet<u64>,
+    taken: HashSet<u64, BuildHasherDefault<Passed>>,
     /// Keys of groups that were passed over: later groups stay behind them.
-    passed: HashMap<u64, usize>,
+    passed: HashMap<u64, usize, BuildHasherDefault<Passed>>,
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ fn stretch(record: &Record, effects: &[Effect<'_>], head: &Head) -> Result<Stret
         let (key, _) = effect.member.key.as_ref().ok_or_else(|| Error::bug("a write without a key"))?;
         bytes += document.map_or(0, |document| document.sealed.len());
         Ok(Change {
-            position: record.position_now(effect.n)?,
+            position: record.position_at(effect.n)?,
             hlc: head.hlc.0,
             key: key.clone(),
             version: effect.version,

@@ -3,14 +3,18 @@
 //! A partition is made as a table of its own and then attached, which blocks neither readers nor writers. There is
 //! no default partition: a missing one raises, and the committer makes it and runs the batch again.
 
-use crate::{clock, connection::classify};
+use crate::{
+    clock,
+    connection::classify,
+    retention::{Timed, drop_expired},
+};
 use jiff::civil::Date;
 use model::{Error, Result};
 use tokio_postgres::Client;
 
 const AHEAD: u64 = 2;
-/// Idempotency keys are kept for at least a day; older partitions go.
-const REQUEST_DAYS: i32 = 2;
+/// Idempotency keys are kept for at least a day, and looked up today and yesterday.
+const REQUEST_DAYS: i32 = 1;
 
 /// Up to where partitions stand; beyond, `ensure` has to run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,8 @@ pub(crate) async fn ensure(client: &Client, width: u64, next: u64, micros: u64) 
     for part in parts {
         create(client, &part).await.map_err(failed)?;
     }
-    drop_requests(client, day).await.map_err(failed)?;
+    // Looked up over two days: what is older than that has expired.
+    drop_expired(client, Timed::Request, date_of(day - REQUEST_DAYS)?).await?;
     // The next call comes while one partition ahead is still untouched.
     Ok(Ensured { n: (first + 1) * width, day })
 }
@@ -101,17 +106,6 @@ async fn create(client: &Client, part: &Part) -> Result<(), tokio_postgres::Erro
         client.batch_execute("ROLLBACK").await?;
     }
     made
-}
-
-async fn drop_requests(client: &Client, day: i32) -> Result<(), tokio_postgres::Error> {
-    let old = "SELECT c.relname FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid \
-        WHERE i.inhparent = 'nephkeep.request'::regclass \
-        AND c.relname < 'request_' || to_char(date '1970-01-01' + $1::int4, 'YYYY_MM_DD')";
-    for row in client.query(old, &[&(day - REQUEST_DAYS)]).await? {
-        let name: String = row.get(0);
-        client.batch_execute(&format!("DROP TABLE nephkeep.\"{name}\"")).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

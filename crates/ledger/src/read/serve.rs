@@ -63,11 +63,11 @@ impl Ledger {
         };
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more).map(|(_, row)| record.position_now(row.created_n)).transpose()?;
+        let next = rows.last().filter(|_| more).map(|(_, row)| record.position_at(row.created_n)).transpose()?;
         record.published.wait_for(head, PUBLISH_LIMIT).await?;
         let items = open(record, tenant, kind, rows).await?;
         self.release(access, &items).await?;
-        Ok(Page { items, total, next: next.map(|position| position.to_string()), position: record.position_now(head)? })
+        Ok(Page { items, total, next: next.map(|position| position.to_string()), position: record.position_at(head)? })
     }
 
     /// All versions, oldest first, tombstones included; too long a history is refused, not cut.
