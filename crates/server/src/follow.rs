@@ -7,7 +7,8 @@ use model::{Kind, Position, Result};
 use std::time::Duration;
 
 const PAGE: usize = 4096;
-const WAIT: Duration = Duration::from_secs(30);
+/// Also how late a change of the lease may be noticed.
+const WAIT: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Runs until the server stops. An unreachable record is waited for: the caches stay as they were.
@@ -44,6 +45,7 @@ async fn reload(app: &App, hub: &mut Dispatcher) -> Result<Position> {
 }
 
 async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Position> {
+    hub.settle(app, false).await?;
     let page = app.ledger.log_after(Some(from), PAGE, WAIT).await?;
     let touched = |kind: Kind| page.changes.iter().any(|change| change.key.kind == kind);
     if touched(Kind::Principal) {

@@ -77,10 +77,8 @@ impl Worker {
         let (mut remembered, mut written) = (at, crate::clock::monotonic());
         loop {
             let page = match self.app.ledger.changes_after(&self.access, Some(at), PAGE, WAIT).await {
-                // A restore went back behind us: go on where the record now begins to differ.
-                Err(error) if error.code() == "position-voided" => {
-                    return self.move_to(self.begin_again().await?).await;
-                }
+                // A restore went back behind us: go on where the record begins to differ.
+                Err(error) if error.code() == "position-voided" => return self.move_to(fork(&error)?).await,
                 page => page?,
             };
             for change in &page.changes {
@@ -91,10 +89,6 @@ impl Worker {
             at = page.next;
             self.remember(at, &mut remembered, &mut written).await?;
         }
-    }
-
-    async fn begin_again(&self) -> Result<Position> {
-        Ok(self.app.ledger.everywhere(Kind::Hub).await?.1)
     }
 
     async fn remember(&self, at: Position, remembered: &mut Position, written: &mut Instant) -> Result<()> {
@@ -148,9 +142,8 @@ impl Worker {
 
     /// The version before a change; `None` when it is gone (retention, erasure).
     async fn before(&self, change: &Change) -> Result<Option<Json>> {
-        let versions = self.app.ledger.history(&self.access, &change.key).await?;
-        let before = versions.iter().rfind(|known| known.version < change.version);
-        match before.map(|resource| &resource.document) {
+        let before = self.app.ledger.history_page(&self.access, &change.key, Some(change.version), 1).await?;
+        match before.first().map(|resource| &resource.document) {
             Some(Content::Clear(document)) => Ok(Some(parse(document)?)),
             _ => Ok(None),
         }
@@ -158,11 +151,7 @@ impl Worker {
 
     async fn report_is_derived(&self, intent: &str) -> Result<bool> {
         let key = ResourceKey::new(&self.key.tenant, Kind::IntentReport, &report::derived_id(intent))?;
-        match self.app.ledger.history(&self.access, &key).await {
-            Ok(versions) => Ok(versions.is_empty()),
-            Err(error) if error.kind() == model::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(error),
-        }
+        Ok(self.app.ledger.history_page(&self.access, &key, None, 1).await?.is_empty())
     }
 
     /// Until the callback takes it.
@@ -197,6 +186,12 @@ impl Worker {
         let why = "the callback did not accept the notification";
         Err(Error::retry("callback-failed", why).with("status", response.status().as_u16()))
     }
+}
+
+/// The last position before the fork that voided ours.
+fn fork(error: &Error) -> Result<Position> {
+    let fork: Position = error.fact("fork").unwrap_or_default().parse()?;
+    Ok(Position { n: fork.n.saturating_sub(1), ..fork })
 }
 
 fn notification_body(change: &Change, notification: &Notification) -> Json {

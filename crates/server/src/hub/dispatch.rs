@@ -56,7 +56,10 @@ impl Dispatcher {
         }
         for resource in &all {
             if !self.workers.contains_key(&resource.key) {
-                self.start(app, resource)?;
+                // One that cannot be read must not keep the others from being served.
+                if let Err(error) = self.start(app, resource) {
+                    tracing::error!(subscription = %resource.key.id, code = error.code(), "not delivered to: {error}");
+                }
             }
         }
         Ok(())

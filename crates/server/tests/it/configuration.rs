@@ -37,6 +37,8 @@ async fn a_key_has_versions_a_difference_and_a_way_back() {
     assert_eq!(states, ["present", "present", "present", "deleted"]);
     let same = stand.get("/api/v1/history/configuration/ran/cells/du-1").send().await.expect(200).json();
     assert_eq!(same, history);
+    let page = stand.get(&format!("{CELL}:history?limit=2&before=4")).send().await.expect(200).json();
+    assert_eq!((page["versions"][0]["version"].as_i64(), page["before"].as_i64()), (Some(2), Some(2)), "{page}");
     let again = stand.put(CELL).header("if-none-match", "*").json(&json!({ "power": 1 })).send().await.expect(200);
     assert_eq!(again.json()["version"], 5, "versions count on across a delete");
     stand.stop().await;

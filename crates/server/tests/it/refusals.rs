@@ -112,6 +112,16 @@ async fn slow_clients_are_cut_off() {
     stand.stop().await;
 }
 
+#[tokio::test]
+async fn too_much_at_one_time_is_refused_before_it_begins() {
+    let stand = Stand::with(Limits { requests: 0, watchers: 0, ..Limits::default() }).await;
+    let shed = stand.get(&format!("{TMF}/intent")).send().await;
+    shed.problem(503, "overloaded");
+    assert_eq!(shed.header("retry-after"), "1");
+    stand.get("/api/v1/watch").send().await.problem(503, "overloaded");
+    stand.stop().await;
+}
+
 fn request(method: &str, path: &str, kind: &str, token: &str, body: Vec<u8>) -> Option<Request<Body>> {
     let request = Request::builder().method(method).uri(path).header("content-type", kind);
     request.header("authorization", format!("Bearer {token}")).body(Body::from(body)).ok()

@@ -215,3 +215,24 @@ async fn a_position_is_waited_for_and_a_foreign_one_is_told() {
     stand.get(&path).header("ledger-position", &foreign).send().await.problem(409, "position-voided");
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn a_page_of_large_documents_ends_early_and_says_where_to_go_on() {
+    let stand = Stand::new().await;
+    for n in 0..10 {
+        let mut body = intent(&format!("large-{n}"));
+        body["description"] = json!("x".repeat(1_000_000));
+        stand.post(&format!("{TMF}/intent")).json(&body).send().await.expect(201);
+    }
+    let page = stand.get(&format!("{TMF}/intent?limit=10")).send().await.expect(200);
+    assert_eq!(page.header("x-total-count"), "10");
+    let (mut seen, mut next) = (page.json().as_array().unwrap().len(), page.headers.get("link").cloned());
+    while let Some(link) = next {
+        let path = link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap().to_owned();
+        let page = stand.get(&path).send().await.expect(200);
+        seen += page.json().as_array().unwrap().len();
+        next = page.headers.get("link").cloned();
+    }
+    assert_eq!(seen, 10);
+    stand.stop().await;
+}

@@ -2,7 +2,7 @@
 //!
 //! A key has no colon, so an action stands behind one: `…/KEY:history`, `…/KEY:diff?from=1&to=2`, `…/KEY:rollback?to=1`.
 
-use super::{answer, positioned, shapes, version};
+use super::{answer, history, positioned, shapes, version};
 use crate::{
     http::{
         call::{At, Call},
@@ -56,10 +56,8 @@ pub async fn get(State(app): State<App>, At((namespace, rest)): At<(String, Stri
             shown(StatusCode::OK, &found)
         }
         Some("history") => {
-            let found = app.ledger.history(&call.access, &key).await?;
-            let versions = found.iter().map(version).collect::<Result<Vec<_>>>()?;
-            let body = Json::object().with("kind", key.kind.as_str()).with("id", &*key.id).with("versions", versions);
-            Ok(answer(StatusCode::OK, &body))
+            let page = history::page(&app, &mut call, &key).await?;
+            Ok(answer(StatusCode::OK, &page))
         }
         Some("diff") => difference(&app, call, &key).await,
         Some(other) => Err(unknown(other).into()),
@@ -71,9 +69,9 @@ async fn current(app: &App, call: &Call, key: &ResourceKey) -> Result<Resource> 
 }
 
 async fn at_version(app: &App, call: &Call, key: &ResourceKey, wanted: Version) -> Result<Resource> {
-    let versions = app.ledger.history(&call.access, key).await?;
+    let found = app.ledger.history_page(&call.access, key, Some(wanted.saturating_add(1)), 1).await?;
     let missing = || not_found(key.kind).with("version", wanted);
-    versions.into_iter().find(|known| known.version == wanted).ok_or_else(missing)
+    found.into_iter().find(|known| known.version == wanted).ok_or_else(missing)
 }
 
 fn shown(status: StatusCode, resource: &Resource) -> Answer {

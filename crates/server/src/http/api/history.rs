@@ -13,20 +13,39 @@ use axum::extract::State;
 use http::StatusCode;
 use model::{Json, Kind, ResourceKey, Result};
 
-/// Every version of a resource, oldest first, deletions included.
+/// Versions of a resource, oldest first, deletions included: all of them, or a page below `before`.
 #[utoipa::path(get, path = "/api/v1/history/{kind}/{id}", tag = "history", security(("token" = [])),
-    params(("kind" = String, Path), ("id" = String, Path)),
+    params(("kind" = String, Path), ("id" = String, Path),
+        ("before" = Option<u64>, Query, description = "versions below this one"),
+        ("limit" = Option<u32>, Query, description = "the newest of them")),
     responses((status = 200, body = shapes::History), (status = 404, body = shapes::Problem)))]
-pub async fn history(State(app): State<App>, At((kind, id)): At<(String, String)>, call: Call) -> Answer {
-    let access = call.access;
-    call.query.finish("none")?;
+pub async fn history(State(app): State<App>, At((kind, id)): At<(String, String)>, mut call: Call) -> Answer {
     let kind: Kind = kind.parse()?;
-    let key = ResourceKey::new(&access.tenant, kind, &id)?;
-    let found = app.ledger.history(&access, &key).await?;
-    if found.is_empty() {
-        return Err(not_found(kind).into());
-    }
+    let key = ResourceKey::new(&call.access.tenant, kind, &id)?;
+    Ok(answer(StatusCode::OK, &page(&app, &mut call, &key).await?))
+}
+
+/// A history, or one page of it with `before` for the next.
+pub async fn page(app: &App, call: &mut Call, key: &ResourceKey) -> Result<Json> {
+    let before = call.query.take_number("before")?;
+    let limit: Option<u32> = call.query.take_number("limit")?;
+    std::mem::take(&mut call.query).finish("before, limit")?;
+    let found = match (before, limit) {
+        (None, None) => app.ledger.history(&call.access, key).await?,
+        (before, limit) => {
+            let limit = limit.unwrap_or(app.limits.page_default).clamp(1, app.limits.page);
+            let mut found = app.ledger.history_page(&call.access, key, before, limit as usize).await?;
+            found.reverse();
+            found
+        }
+    };
+    let Some(oldest) = found.first().map(|oldest| oldest.version) else {
+        return Err(not_found(key.kind));
+    };
     let versions = found.iter().map(version).collect::<Result<Vec<_>>>()?;
-    let body = Json::object().with("kind", kind.as_str()).with("id", id).with("versions", versions);
-    Ok(answer(StatusCode::OK, &body))
+    let mut body = Json::object().with("kind", key.kind.as_str()).with("id", &*key.id).with("versions", versions);
+    if oldest > 1 {
+        body.set("before", oldest);
+    }
+    Ok(body)
 }

@@ -48,6 +48,8 @@ pub struct History {
     pub id: String,
     /// Oldest first, deletions included.
     pub versions: Vec<ResourceVersion>,
+    /// There are older ones: send this for the page before.
+    pub before: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

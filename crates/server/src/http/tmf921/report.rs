@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use ledger::{Group, Op, Resource, Write};
 use model::{
-    ErrorKind, Json, Kind, Position, ResourceKey, Result, Version,
+    Json, Kind, Position, ResourceKey, Result, Version,
     json::parse,
     select::Filter,
     tmf921::{self, report},
@@ -57,11 +57,7 @@ async fn report_of(app: &App, call: &Call, intent: &Resource) -> Result<Option<R
 
 /// Whether a report was stored once: its tombstone says that it was deleted.
 async fn existed(app: &App, call: &Call, key: &ResourceKey) -> Result<bool> {
-    match app.ledger.history(&call.access, key).await {
-        Ok(versions) => Ok(!versions.is_empty()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(!app.ledger.history_page(&call.access, key, None, 1).await?.is_empty())
 }
 
 pub async fn list(State(app): State<App>, At(id): At<String>, mut call: Call) -> Answer {

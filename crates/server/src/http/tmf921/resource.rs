@@ -16,7 +16,7 @@ use crate::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{StatusCode, header};
-use ledger::{Content, Group, ListQuery, Op, Page, Receipt, Resource, Write};
+use ledger::{Content, Group, ListQuery, Op, Receipt, Resource, Write};
 use model::{
     Error, Json, Kind, Prepared, ResourceKey, Result, Version,
     json::parse,
@@ -82,8 +82,8 @@ fn first(receipt: &Receipt) -> Result<&ledger::Written> {
 
 /// A past version, for the answer of a replayed request (RECORD 14).
 async fn at_version(app: &App, call: &Call, key: &ResourceKey, version: Version) -> Result<Bytes> {
-    let versions = app.ledger.history(&call.access, key).await?;
-    let found = versions.iter().find(|known| known.version == version);
+    let found = app.ledger.history_page(&call.access, key, Some(version.saturating_add(1)), 1).await?;
+    let found = found.iter().find(|known| known.version == version);
     found.map_or_else(|| Err(answer::not_found(key.kind)), |known| answer::clear(known).cloned())
 }
 
@@ -102,18 +102,45 @@ pub async fn get(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     Ok(response)
 }
 
+/// Asked of the record at one time, and bytes of documents after which a page ends early: a page is bounded in both.
+const STEP: u32 = 200;
+const PAGE_BYTES: usize = 8 << 20;
+
 pub async fn list(app: &App, mut call: Call, kind: Kind) -> Answer {
     let fields = fields(&mut call)?;
-    let query = list_query(app, &mut call)?;
-    let page = app.ledger.list(&call.access, kind, &query).await?;
-    let shown = |resource: &Resource| match &resource.document {
-        Content::Clear(document) => answer::projected(document, &fields),
+    let mut query = list_query(app, &mut call)?;
+    let limit = query.limit;
+    let (mut items, mut bytes, mut total): (Vec<Bytes>, usize, Option<u64>) = (Vec::new(), 0, None);
+    loop {
+        query.limit = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX)).min(STEP);
+        let page = app.ledger.list(&call.access, kind, &query).await?;
+        let total = *total.get_or_insert(page.total);
+        for resource in &page.items {
+            let item = listed(app, resource, &fields)?;
+            bytes += item.len();
+            items.push(item);
+        }
+        let full = items.len() >= limit as usize || bytes >= PAGE_BYTES;
+        let Some(cursor) = page.next.clone().filter(|_| !full) else {
+            let mut response = crate::http::json(StatusCode::OK, answer::array(&items));
+            let map = response.headers_mut();
+            headers::put(map, headers::TOTAL_COUNT, &total.to_string());
+            headers::put(map, headers::RESULT_COUNT, &items.len().to_string());
+            headers::put(map, headers::LEDGER_POSITION, &page.position.to_string());
+            if let Some(cursor) = &page.next {
+                headers::put(map, header::LINK, &link(kind, limit, cursor, &call));
+            }
+            return Ok(response);
+        };
+        (query.after, query.offset) = (Some(cursor), 0);
+    }
+}
+
+fn listed(app: &App, resource: &Resource, fields: &Fields) -> Result<Bytes> {
+    match &resource.document {
+        Content::Clear(document) => answer::projected(document, fields),
         _ => Ok(answer::erased_entry(resource, &app.base_href).to_bytes()),
-    };
-    let items = page.items.iter().map(shown).collect::<Result<Vec<_>>>()?;
-    let mut response = crate::http::json(StatusCode::OK, answer::array(&items));
-    page_headers(response.headers_mut(), kind, &query, &page, &call);
-    Ok(response)
+    }
 }
 
 const PAGING: [&str; 4] = ["fields", "limit", "offset", "after"];
@@ -125,11 +152,8 @@ fn list_query(app: &App, call: &mut Call) -> Result<ListQuery> {
     Ok(ListQuery { filter: Filter::parse(&call.raw_query, &PAGING)?, after, offset, limit })
 }
 
-fn page_headers(map: &mut http::HeaderMap, kind: Kind, query: &ListQuery, page: &Page, call: &Call) {
-    headers::put(map, headers::TOTAL_COUNT, &page.total.to_string());
-    headers::put(map, headers::RESULT_COUNT, &page.items.len().to_string());
-    headers::put(map, headers::LEDGER_POSITION, &page.position.to_string());
-    let Some(cursor) = &page.next else { return };
+/// The same request, from where this page ended.
+fn link(kind: Kind, limit: u32, cursor: &str, call: &Call) -> String {
     let mut link = format!("<{}/{}?", tmf921::BASE_PATH, tmf921::resource_name(kind));
     let turns = ["limit=", "offset=", "after="];
     for part in call.raw_query.split('&').filter(|part| !part.is_empty() && !turns.iter().any(|t| part.starts_with(t)))
@@ -137,8 +161,7 @@ fn page_headers(map: &mut http::HeaderMap, kind: Kind, query: &ListQuery, page: 
         link.push_str(part);
         link.push('&');
     }
-    link += &format!("limit={}&after={}>; rel=\"next\"", query.limit, query::encode(cursor));
-    headers::put(map, header::LINK, &link);
+    link + &format!("limit={limit}&after={}>; rel=\"next\"", query::encode(cursor))
 }
 
 /// What a change is made of.
