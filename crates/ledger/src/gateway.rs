@@ -86,8 +86,14 @@ impl Ledger {
         let record = Arc::new(record(settings, connector, keystore, log)?);
         let (stop, stopped) = watch::channel(false);
         let (fetcher, fetchers) = Fetcher::start(&record);
-        let committer = tokio::spawn(committer::run(record.clone(), waiting, stopped.clone()));
-        let sequencer = tokio::spawn(sequencer::run(record.clone(), stopped.clone()));
+        // The sequencer ends after the committer, so that it copies the last batch too.
+        let (ended, drained) = watch::channel(false);
+        let committing = committer::run(record.clone(), waiting, stopped.clone());
+        let committer = tokio::spawn(async move {
+            committing.await;
+            ended.send_replace(true);
+        });
+        let sequencer = tokio::spawn(sequencer::run(record.clone(), drained));
         let tasks = vec![committer, sequencer, tokio::spawn(names::run(record.clone(), stopped))];
         let room = Arc::new(Semaphore::new(room_kb as usize));
         let tasks = Mutex::new(tasks);

@@ -3,7 +3,7 @@
 use crate::committer::{Done, Stored};
 use crate::{
     connection::classify,
-    read::rows::{signed, unsigned},
+    read::rows::{signed, tag, unsigned},
 };
 use bytes::Bytes;
 use model::{Class, Error, Kind, ResourceKey, Result, Tenant};
@@ -31,6 +31,20 @@ pub(crate) async fn written(client: &Client, first: u64, last: u64) -> Result<Ve
     let rows = client.query(text, &[&signed(first), &signed(last)]).await.map_err(|error| classify(&error))?;
     let write = |row: &Row| Ok((key_of(row, 0)?, Done { n: unsigned(row.get(3))?, version: unsigned(row.get(4))? }));
     rows.iter().map(write).collect()
+}
+
+/// A request of the last two days: its last position, how many writes it had, and the tag of its body.
+pub(crate) async fn request(
+    client: &Client,
+    tenant: &Tenant,
+    principal: &str,
+    key: &str,
+) -> Result<Option<(u64, u64, [u8; 32])>> {
+    let text = "SELECT n, writes, body_tag FROM nephkeep.request
+        WHERE tenant = $1 AND principal = $2 AND key = $3 ORDER BY day DESC LIMIT 1";
+    let found = client.query_opt(text, &[&tenant.as_str(), &principal, &key]).await;
+    let Some(row) = found.map_err(|error| classify(&error))? else { return Ok(None) };
+    Ok(Some((unsigned(row.get(0))?, unsigned(row.get::<_, i32>(1).into())?, tag(&row, 2)?)))
 }
 
 /// The version of a key that stood right before a position: back along the key's own changes.

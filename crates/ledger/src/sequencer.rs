@@ -27,11 +27,13 @@ const TEXT: &str = "SELECT n, ordinal, hlc, principal, tenant, action, kind, id,
     FROM nephkeep.audit WHERE n > $1 AND n <= $2 ORDER BY n";
 
 pub(crate) async fn run(record: Arc<Record>, mut stop: watch::Receiver<bool>) {
+    let mut led = false;
     loop {
         let work = async {
             let mut leadership = record.lease.watch();
             // An error means that the record is gone; the stop below ends the loop then.
             let _ = leadership.wait_for(|now| matches!(now, Leadership::Leader { .. })).await;
+            led = true;
             if let Err(error) = lead(&record, &mut leadership).await {
                 tracing::warn!(%error, "changes could not be copied into the transparency log; trying again");
                 tokio::time::sleep(RETRY).await;
@@ -44,7 +46,7 @@ pub(crate) async fn run(record: Arc<Record>, mut stop: watch::Receiver<bool>) {
         }
     }
     // A clean stop leaves nothing behind.
-    if let Err(error) = copy(&record).await {
+    if led && let Err(error) = copy(&record).await {
         tracing::warn!(%error, "the transparency log lags behind; its sequencer goes on at the next start");
     }
 }

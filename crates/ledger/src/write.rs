@@ -2,13 +2,13 @@
 
 use crate::{
     Content, Group, Ledger, Receipt, Resource, Written,
-    committer::{Job, Outcome, Stored, Verdict, hot_key},
+    committer::{Job, Outcome, Step, Stored, Verdict, hot_key},
     connection::reader,
     gateway::opened,
     prepare::{self, Sealed, Versions},
     recall, refusal, subjects,
 };
-use model::{Access, Action, Error, ResourceKey, Result};
+use model::{Access, Action, Error, ResourceKey, Result, Subject};
 use tokio::sync::oneshot;
 
 /// How often a group is sealed again for a key that keeps changing before it is given up.
@@ -29,7 +29,12 @@ impl Ledger {
         record.offenders.check(&access.principal)?;
         let mut versions = Versions::new();
         for _ in 0..RESEALS {
-            let sealed = record.seal(access, &group, &versions).await?;
+            let sealed = match record.seal(access, &group, &versions).await {
+                Err(error) if error.code() == "subject-erasing" => {
+                    return self.known_request(access, &group, error).await;
+                }
+                sealed => sealed?,
+            };
             // What a refusal speaks about: members are gone with the job.
             let members: Vec<_> = sealed.members.iter().map(|m| (m.step, m.key.clone(), m.subject.clone())).collect();
             match self.submit(access, sealed).await? {
@@ -107,6 +112,21 @@ impl Ledger {
             self.release(access, &shown).await?;
         }
         Ok(Receipt { position: record.position_at(n)?, writes, reads, replayed })
+    }
+
+    /// A request that cannot be sealed any more may be the repetition of one that was answered before the erasure.
+    async fn known_request(&self, access: &Access, group: &Group, refused: Error) -> Result<Receipt> {
+        let Some(request) = &group.idempotency else { return Err(refused) };
+        let record = &self.inner.record;
+        let client = reader(&record.pool).await?;
+        let found = recall::request(&client, &access.tenant, &access.principal, &request.key).await?;
+        drop(client);
+        let Some((n, writes, tag)) = found else { return Err(refused) };
+        let tenant_key = record.subject_key(&access.tenant, &Subject::of_tenant(&access.tenant)).await?.key;
+        if record.keystore.blind(tenant_key, "idempotency", &request.body)? != tag {
+            return Err(refusal::error(Verdict::Mismatch, Step::Request, None, None));
+        }
+        self.replay(access, group, n, writes).await
     }
 
     /// The first answer again, from the log at its position; one whose data was erased is gone (RECORD 14).

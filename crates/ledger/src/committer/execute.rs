@@ -71,6 +71,12 @@ impl Leader<'_> {
                     Ok(again) => stack.push(again),
                     Err(()) => return self.lost(stack.into_iter().flatten().collect()),
                 },
+                (Fault::Demoted, Some(error)) => {
+                    fail(jobs, &error);
+                    if self.recover(waiting).await.is_break() {
+                        return self.lost(stack.into_iter().flatten().collect());
+                    }
+                }
                 (_, Some(error)) => fail(jobs, &error),
                 (_, None) => stack.push(jobs),
             }

@@ -18,8 +18,10 @@ pub(crate) enum Fault {
     NoPartition,
     /// Nothing was written: some member cannot be stored.
     Member,
-    /// Nothing was written: the server cannot, whoever asks (disk full, read only).
+    /// Nothing was written: the server cannot now, whoever asks (disk full).
     Server,
+    /// Nothing was written, and this server will take no more: it is no primary any longer.
+    Demoted,
 }
 
 impl Fault {
@@ -39,8 +41,9 @@ impl Fault {
                 Self::Again
             }
             _ if is_partition_missing(error) => Self::NoPartition,
-            // 55P02 and 57014 are somebody's cancel: aborted.
+            // Somebody's cancel: aborted.
             "57014" => Self::Again,
+            "25006" => Self::Demoted,
             code if ["22", "23", "21", "54"].contains(&&code[..2]) => Self::Member,
             _ => Self::Server,
         }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 /// Other processes learn this soon after the last batch how far they may read.
 const PUBLISH_AFTER: Duration = Duration::from_millis(8);
+const BEGIN_AGAIN: Duration = Duration::from_millis(500);
 /// How long a stopping leader goes on answering what already waits.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -45,7 +46,10 @@ pub(crate) struct Leader<'a> {
 pub(crate) async fn run(record: &Record, won: Won, waiting: &mut Waiting, stop: &mut watch::Receiver<bool>) {
     let mut leader = match Leader::begin(record, won, stop.clone()).await {
         Ok(leader) => leader,
-        Err(error) => return tracing::warn!(%error, "leading could not begin"),
+        Err(error) => {
+            tracing::warn!(%error, "leading could not begin; trying again");
+            return waiting.refuse_for(BEGIN_AGAIN, || record.lease.not_leader()).await;
+        }
     };
     loop {
         let chore = leader.chore_in();
@@ -123,7 +127,9 @@ impl<'a> Leader<'a> {
             Ok(true) => self.written = published,
             Ok(false) if self.record.settings.skips_epoch() => {}
             Ok(false) => return self.lost(Vec::new()),
-            Err(error) if Fault::of(&error) == Fault::Unknown => return self.recover(waiting).await,
+            Err(error) if matches!(Fault::of(&error), Fault::Unknown | Fault::Demoted) => {
+                return self.recover(waiting).await;
+            }
             Err(error) => {
                 // The transaction may still be open: a broken chore must not swallow the next batch.
                 tracing::warn!(%error, "the lease could not be renewed; trying again");

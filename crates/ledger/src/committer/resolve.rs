@@ -51,12 +51,14 @@ impl Leader<'_> {
         self.record.metrics.unknown_outcomes.add(u64::from(!jobs.is_empty()));
         tracing::warn!(groups = jobs.len(), "the connection to the record broke; finding out what was committed");
         let (started, mut pause) = (Moment::now(), BACK_OFF);
+        // The old connection is not trusted with anything; a new one is kept until it fails.
+        let mut fresh = false;
         loop {
             let waited = Moment::now().since(started);
             if waited > PATIENCE_IN_FLIGHT {
                 jobs.drain(..).for_each(|job| job.answer(Outcome::Failed(outcome_unknown())));
             }
-            match self.stand(&mut jobs, uuid).await {
+            match self.stand(&mut jobs, uuid, &mut fresh).await {
                 Ok(Standing::Ours) => return Ok(jobs),
                 Ok(Standing::Fenced) => {
                     let refused = self.record.lease.not_leader();
@@ -68,7 +70,10 @@ impl Leader<'_> {
                     jobs.drain(..).for_each(|job| job.answer(Outcome::Failed(outcome_unknown())));
                     return Err(());
                 }
-                Err(error) => tracing::debug!(%error, "the record is not back yet"),
+                Err(error) => {
+                    fresh = false;
+                    tracing::debug!(%error, "the record is not back yet");
+                }
             }
             if waited > PATIENCE {
                 waiting
@@ -83,12 +88,14 @@ impl Leader<'_> {
         }
     }
 
-    async fn stand(&mut self, jobs: &mut Vec<Job>, uuid: &str) -> Result<Standing> {
-        if *self.stop.borrow() && self.session.client().is_closed() {
-            return Ok(Standing::Stopped);
-        }
-        if self.session.client().is_closed() {
-            self.session = Session::open(&self.record.connector, &self.record.settings).await?;
+    async fn stand(&mut self, jobs: &mut Vec<Job>, uuid: &str, fresh: &mut bool) -> Result<Standing> {
+        if !*fresh {
+            match Session::open(&self.record.connector, &self.record.settings).await {
+                Ok(session) => self.session = session,
+                Err(_) if *self.stop.borrow() => return Ok(Standing::Stopped),
+                Err(error) => return Err(error),
+            }
+            *fresh = true;
         }
         let term = loop {
             if let Some(term) = head::bump(&self.session, self.record, self.epoch).await? {

@@ -92,6 +92,40 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
     }
 }
 
+/// PostgreSQL turns read only (a demoted primary): writes are refused, nothing is lost, and it goes on by itself.
+#[tokio::test]
+async fn a_primary_that_turns_read_only_is_left_and_found_again() {
+    let directory = shared::directory();
+    let local = Local::start(&directory.path().join("record"), LocalOptions::default()).await.unwrap();
+    let opened = Opened::on(shared::config_of(&local), quick()).await;
+    opened.one("a", Op::Create, "1").await.unwrap();
+    let other = opened.sql().await;
+    let turn = async |on: &str| {
+        let text = format!("ALTER SYSTEM SET default_transaction_read_only = '{on}'");
+        other.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+        other.batch_execute(&text).await.unwrap();
+        other.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    };
+    turn("on").await;
+    let refused = loop {
+        // Until the server has read its settings.
+        if let Err(error) = opened.one("b", Op::Put, "x").await {
+            break error;
+        }
+    };
+    assert!(["record-read-only", "record-unreachable"].contains(&refused.code()), "{refused:?}");
+    turn("off").await;
+    let written = async {
+        while let Err(error) = opened.one("c", Op::Put, "1").await {
+            assert_eq!(error.kind(), model::ErrorKind::Retry, "{error:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
+    opened.assert_sound().await;
+    opened.ledger.close().await;
+    local.stop().await.unwrap();
+}
+
 /// 32 writers while the whole server is killed again and again.
 #[tokio::test]
 async fn kill_9_loses_and_repeats_nothing() {

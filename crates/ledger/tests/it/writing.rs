@@ -1,7 +1,8 @@
 //! What a group may ask, and what it is answered.
 
-use crate::opened::{Opened, group, key, write};
-use ledger::{Group, Idempotency, Leadership, Op, Precondition};
+use crate::opened::{Opened, group, key, quick, tenant, write};
+use ledger::{Content, Group, Idempotency, Leadership, Op, Precondition};
+use model::{Access, Role, Subject};
 
 #[tokio::test]
 async fn versions_go_up_for_ever_across_deletes() {
@@ -101,4 +102,57 @@ async fn a_known_request_is_answered_from_the_log() {
     let copies: Vec<_> = futures_util::future::join_all(copies).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(copies.iter().filter(|receipt| !receipt.replayed).count(), 1);
     opened.assert_sound().await;
+}
+
+/// Keyed digests depend on the tenant's key: its row goes in with the first group that needs it.
+#[tokio::test]
+async fn requests_and_names_are_recognised_after_a_restart() {
+    let opened = Opened::new().await;
+    let request = || {
+        let mut asked = group(vec![write("a", Op::Create, "x")]);
+        // A customer's document: the tenant's own key makes digests only.
+        asked.writes[0].document.as_mut().unwrap().subject = Subject::of_customer(&tenant(), "c1").unwrap();
+        asked.idempotency = Some(Idempotency { key: "k".into(), body: "body".into() });
+        asked
+    };
+    let first = opened.ledger.write(&opened.access, request()).await.unwrap();
+    assert_eq!(opened.number("SELECT count(*) FROM nephkeep.subject").await, 2);
+    opened.ledger.close().await;
+    let again = opened.beside(quick()).await;
+    let receipt = again.ledger.write(&again.access, request()).await.unwrap();
+    assert!(receipt.replayed);
+    assert_eq!(receipt.position, first.position);
+    again.one("b", Op::Create, "x").await.unwrap();
+    assert_eq!(again.number("SELECT count(*) FROM nephkeep.subject").await, 2, "no second key for a subject");
+}
+
+#[tokio::test]
+async fn of_an_erased_subject_nothing_is_stored_read_or_replayed() {
+    let opened = Opened::new().await;
+    let customer = Subject::of_customer(&tenant(), "gone").unwrap();
+    let asked = |id: &str| {
+        let mut asked = group(vec![write(id, Op::Put, "secret")]);
+        asked.writes[0].document.as_mut().unwrap().subject = customer.clone();
+        asked.idempotency = Some(Idempotency { key: format!("k-{id}"), body: "body".into() });
+        asked
+    };
+    opened.ledger.write(&opened.access, asked("a")).await.unwrap();
+    assert_eq!(opened.text("a").await, Some((1, "secret".into())));
+    let admin = Access::new("root", &[Role::Admin], &tenant(), "erasure");
+    let key_id = opened.ledger.erasure_begin(&admin, &customer).await.unwrap();
+    assert_eq!(opened.ledger.write(&opened.access, asked("b")).await.unwrap_err().code(), "subject-erasing");
+    opened.keystore.destroy(&[key_id]).unwrap();
+    opened.ledger.erasure_complete(&admin, &customer).await.unwrap();
+    let read = opened.ledger.read(&opened.access, &key("a")).await.unwrap().unwrap();
+    assert_eq!(read.document, Content::Erased);
+    assert_eq!(
+        opened.ledger.write(&opened.access, asked("a")).await.unwrap_err().code(),
+        "subject-erased",
+        "a repetition"
+    );
+    // Another server learns it from the record.
+    opened.ledger.close().await;
+    let again = opened.beside(quick()).await;
+    assert_eq!(again.ledger.write(&again.access, asked("c")).await.unwrap_err().code(), "subject-erasing");
+    assert_eq!(again.one("a", Op::Delete { expected: Some(1) }, "").await.unwrap().writes[0].version, 2);
 }
