@@ -1,6 +1,7 @@
 //! Benchmarks and long checkers: `cargo x bench NAME`, `cargo x power-cut`, `cargo x isolation`. Development only.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod isolation;
 mod power_cut;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +18,8 @@ struct Arguments {
 enum Verb {
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
+    /// Whether the record is strictly serializable, seen through the HTTP API.
+    Isolation(isolation::Arguments),
     /// Serves the disk of the power-cut test.
     #[command(hide = true)]
     ServeDisk(power_cut::Serve),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let verdict = runtime.block_on(async {
         match arguments.verb {
             Verb::PowerCut(arguments) => power_cut::run(arguments).await,
+            Verb::Isolation(arguments) => isolation::run(arguments).await,
             Verb::ServeDisk(arguments) => power_cut::serve(&arguments),
         }
     });
