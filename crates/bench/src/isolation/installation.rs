@@ -4,7 +4,10 @@
 use super::load::Servers;
 use ledger::server::Local;
 use model::{Error, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 use std::{
     fs,
@@ -207,7 +210,7 @@ impl Installation {
         self.first.end();
         let record = self.first.directory.join("record");
         // What was just forking is found by the next look.
-        for _ in 0..50 {
+        for _ in 0..250 {
             if self.kill_database() == 0 {
                 break;
             }
@@ -229,8 +232,17 @@ impl Node {
         if let Some(mut child) = self.child.take() {
             let _reaped = child.wait();
         }
+        // Its threads end one by one, and its lock goes with the last.
+        while is_held(&self.directory) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.pid = 0;
     }
+}
+
+fn is_held(directory: &Path) -> bool {
+    let Ok(lock) = fs::File::open(directory.join("run/server.pid")) else { return false };
+    flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// The server has published itself, as it does once it answers.

@@ -72,8 +72,8 @@ pub async fn run(
         }
         Fault::PauseLeader => pause_leader(installation, servers, length).await?,
     }
-    leader(installation, servers, RECOVERY_LIMIT).await?;
-    eprintln!("isolation:   a server leads again after {:.1} s", began.elapsed().as_secs_f64());
+    written(installation, servers).await?;
+    eprintln!("isolation:   written again after {:.1} s", began.elapsed().as_secs_f64());
     sleep(length.mul_f64(0.5)).await;
     Ok(())
 }
@@ -105,6 +105,25 @@ async fn leader(installation: &Installation, servers: &Servers, limit: Duration)
             let words = installation.last_words(Which::First);
             return Err(Error::bug("no server leads").with("the first one's log", words));
         }
+        sleep(LOOK).await;
+    }
+}
+
+/// Until a write is acknowledged. Its key is in no history.
+async fn written(installation: &Installation, servers: &Servers) -> Result<()> {
+    let mut door = Door::new(servers.addresses.clone(), servers.token.clone(), 0);
+    let call = Call { method: "PUT", path: "/api/v1/configuration/isolation/probe", idempotency_key: None, body: "{}" };
+    let until = Instant::now() + RECOVERY_LIMIT;
+    loop {
+        let reply = door.ask(call).await;
+        if matches!(reply, Reply::Answered(200 | 201, _)) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let words = installation.last_words(Which::First);
+            return Err(Error::bug(format!("nothing can be written any more: {reply:?}")).with("its log", words));
+        }
+        door.turn();
         sleep(LOOK).await;
     }
 }
