@@ -162,11 +162,15 @@ fn password(directory: &Path) -> Result<Secret> {
 pub(crate) fn client_of(directory: &Path) -> Result<(PathBuf, String)> {
     let path = directory.join("password");
     let password = fs::read_to_string(&path).map_err(|e| file_error("read", &path, e))?;
-    let socket_dir = match fs::read_to_string(directory.join(SOCKET_RECORD)) {
+    Ok((socket_dir_of(directory), password.trim().to_owned()))
+}
+
+/// Where the socket of a directory that was prepared before lies.
+pub(super) fn socket_dir_of(directory: &Path) -> PathBuf {
+    match fs::read_to_string(directory.join(SOCKET_RECORD)) {
         Ok(text) if !text.is_empty() => PathBuf::from(text),
         _ => directory.join("socket"),
-    };
-    Ok((socket_dir, password.trim().to_owned()))
+    }
 }
 
 /// Made aside and renamed: a directory that exists is a complete one, whatever interrupts us.

@@ -135,7 +135,8 @@ impl Local {
     pub async fn end_left_behind(directory: &Path) -> Result<()> {
         let directory = std::fs::canonicalize(directory).map_err(|e| file_error("resolve", directory, e))?;
         let _lock = super::cluster::lock(&directory)?;
-        super::postmaster::clear_away(&directory.join("data")).await
+        let socket_dir = super::cluster::socket_dir_of(&directory);
+        super::postmaster::clear_away(&directory.join("data"), &socket_dir).await
     }
 
     /// Stops the server (fast, then immediate) and releases the directory.

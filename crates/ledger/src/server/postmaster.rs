@@ -5,6 +5,7 @@ use super::{
     account::file_error,
     cluster::Cluster,
     processes::{living_in, signal},
+    settings,
 };
 use model::{Error, Result};
 use rustix::process::Signal;
@@ -36,7 +37,7 @@ pub(super) struct Postmaster {
 impl Postmaster {
     /// Starts the server and returns when it answers. The pid is given to `started` at once, so that it can be killed.
     pub(super) async fn start(cluster: &Cluster, started: impl FnOnce(i32)) -> Result<Self> {
-        clear_away(&cluster.data).await?;
+        clear_away(&cluster.data, &cluster.socket_dir).await?;
         let log = cluster.open_log()?;
         let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
         let mut postmaster = Self::spawn(cluster, log)?;
@@ -101,9 +102,10 @@ fn ready(data: &Path, pid: i32) -> bool {
         && lines.nth(6).is_some_and(|status| status.trim() == "ready")
 }
 
-/// Ends what a killed supervisor or a killed postmaster left running, then removes a pid file nobody stands
-/// behind: it can be empty after a power cut, or name a pid that a stranger has now; PostgreSQL would refuse both.
-pub(super) async fn clear_away(data: &Path) -> Result<()> {
+/// Ends what a killed supervisor or a killed postmaster left running, then removes the lock files (of the directory
+/// and of the socket) nobody stands behind: they can be empty after a power cut, or name a pid that a stranger or a
+/// zombie has now; PostgreSQL would refuse both.
+pub(super) async fn clear_away(data: &Path, socket_dir: &Path) -> Result<()> {
     let orphans = living_in(data);
     if !orphans.is_empty() {
         tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");
@@ -111,7 +113,8 @@ pub(super) async fn clear_away(data: &Path) -> Result<()> {
     for how in [Signal::INT, Signal::QUIT, Signal::KILL] {
         signal_orphans(data, how);
         if vanished(data, ORPHAN_LIMIT).await {
-            return remove_pid_file(data);
+            remove_lock(&data.join("postmaster.pid"))?;
+            return remove_lock(&socket_dir.join(format!(".s.PGSQL.{}.lock", settings::PORT)));
         }
     }
     let message = "processes of an earlier run hold the data directory and do not end; end them";
@@ -145,10 +148,9 @@ async fn vanished(data: &Path, limit: Duration) -> bool {
     true
 }
 
-fn remove_pid_file(data: &Path) -> Result<()> {
-    let path = data.join("postmaster.pid");
-    match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", &path, e)),
+fn remove_lock(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", path, e)),
         _ => Ok(()),
     }
 }

@@ -80,6 +80,15 @@ async fn a_second_supervisor_is_refused_and_the_next_one_clears_up() {
     // The pid of a living stranger (ours): PostgreSQL alone would refuse to start.
     std::fs::write(record.join("data/postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
     start(&record).await.stop().await.unwrap();
+
+    // The same in the lock of the socket, as a killed postmaster that nobody reaps leaves it.
+    let local = start(&record).await;
+    let lock = local.socket_dir().join(format!(".s.PGSQL.{}.lock", local.port()));
+    let text = std::fs::read_to_string(&lock).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    local.stop().await.unwrap();
+    std::fs::write(&lock, format!("1\n{rest}")).unwrap();
+    start(&record).await.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
