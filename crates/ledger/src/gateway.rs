@@ -119,6 +119,8 @@ impl Ledger {
                 tracing::error!(%error, "a task of the record panicked");
             }
         }
+        // Before PostgreSQL stops: a connection that it ends is a warning.
+        self.inner.record.pool.close();
     }
 
     pub(crate) fn record(&self) -> &Arc<Record> {

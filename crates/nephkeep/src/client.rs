@@ -2,7 +2,7 @@
 
 use crate::{credential, exit::Outcome, layout::Layout, pages, running};
 use futures_util::StreamExt;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Json, Result};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use std::{collections::BTreeSet, path::PathBuf, sync::Mutex, time::Duration};
@@ -81,6 +81,11 @@ impl Call {
 impl Answer {
     pub fn value(&self) -> Result<Value> {
         serde_json::from_str(&self.text)
+            .map_err(|error| Error::corrupt("answer-malformed", "the server's answer is not JSON").caused_by(error))
+    }
+    /// As our own value: numbers keep their digits.
+    pub fn json(&self) -> Result<Json> {
+        model::json::parse(self.text.as_bytes())
             .map_err(|error| Error::corrupt("answer-malformed", "the server's answer is not JSON").caused_by(error))
     }
     #[must_use]

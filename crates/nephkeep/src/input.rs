@@ -1,6 +1,6 @@
 //! One document from a file or standard input, JSON or YAML.
 
-use crate::{exit::Outcome, import::yaml, layout};
+use crate::{exit::Outcome, layout, yaml};
 use model::{Error, Json};
 use std::{
     fs,

@@ -125,14 +125,22 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Writes a file that only its owner may read, durable before this returns, never half of it.
 pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let draft = directory.join(format!(".{name}.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    io::Write::write_all(&mut file, contents)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
+    let written = write_durable(&draft, contents).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // What it holds may be secret: no half-written draft stays.
+        let _absent = fs::remove_file(&draft);
+    }
+    written?;
     fs::File::open(directory)?.sync_all()
+}
+
+fn write_durable(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    io::Write::write_all(&mut file, contents)?;
+    file.sync_all()
 }
 
 /// Whether others than the owner may read or change a file.

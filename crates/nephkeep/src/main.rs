@@ -22,6 +22,7 @@ mod running;
 mod seeded;
 mod settings;
 mod wiring;
+mod yaml;
 
 use clap::Parser;
 use exit::{Exit, Failure};

@@ -2,11 +2,11 @@
 
 use crate::{
     exit::{Failure, Outcome},
-    pages, pretty,
+    pages, pretty, yaml,
 };
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
-use model::Error;
+use model::{Error, Json};
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 
@@ -53,14 +53,20 @@ fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> Failure
     Error::bug("an answer could not be printed").caused_by(error).into()
 }
 
-/// A JSON text as received: numbers keep their literal in JSON, and in YAML wherever YAML has the same number.
+/// A JSON text as received: numbers keep their literal.
 pub fn document(format: Format, text: &str) -> Outcome {
     match format {
         Format::Table | Format::Json => data(&pretty::indent(text)),
-        Format::Yaml => {
-            let value: Value = serde_json::from_str(text).map_err(unprintable)?;
-            data(&serde_saphyr::to_string(&value).map_err(unprintable)?);
-        }
+        Format::Yaml => data(&yaml::print(&model::json::parse(text.as_bytes())?)?),
+    }
+    Ok(())
+}
+
+/// Rows for people; for programs the value, whose numbers keep their literal.
+pub fn listed(format: Format, header: &[&str], rows: Vec<Vec<String>>, value: &Json) -> Outcome {
+    match format {
+        Format::Table => data(&table(header, &rows)),
+        other => document(other, &String::from_utf8_lossy(&value.to_bytes()))?,
     }
     Ok(())
 }
@@ -103,7 +109,9 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell)));
     }
-    table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect::<Vec<_>>().join("\n")
+    // The padding before the first column is not ours.
+    let bare = |line: String| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned();
+    table.lines().map(bare).collect::<Vec<_>>().join("\n")
 }
 
 /// Stored text may hold anything, also commands to a terminal: control characters are shown, not sent.

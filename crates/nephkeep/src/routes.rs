@@ -10,7 +10,7 @@ pub const AUDIT: &str = "/api/v1/audit";
 pub const CHECKPOINT: &str = "/api/v1/audit/checkpoint";
 pub const RECONCILIATION: &str = "/api/v1/audit/reconciliation";
 pub const KEYS_ROTATIONS: &str = "/api/v1/keys/rotations";
-pub const KIT_EXPORTS: &str = "/api/v1/keys/kit-exports";
+pub const ROOT_ROTATIONS: &str = "/api/v1/keys/root-rotations";
 pub const ERASURES: &str = "/api/v1/erasures";
 pub const PRINCIPALS: &str = "/api/v1/principals";
 

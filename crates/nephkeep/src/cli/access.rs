@@ -4,7 +4,8 @@ use super::{Global, status::cell};
 use crate::{
     client::{Call, Client},
     credential::{self, Credential},
-    exit::Outcome,
+    exit::{Failure, Outcome},
+    layout,
     output::{self, Report},
     routes,
 };
@@ -12,7 +13,11 @@ use clap::{Args, Subcommand};
 use model::{Error, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// Manage who may do what
 #[derive(Debug, Args)]
@@ -100,19 +105,32 @@ async fn create(global: &Global, verb: &Create) -> Outcome {
         output::note(&format!("dry run: {} would be created; nothing was sent", verb.name));
         return Ok(());
     }
-    must_be_free(&verb.to)?;
+    let client = global.client()?;
+    reserve(&verb.to)?;
     let roles: Vec<_> = verb.role.iter().map(|role| role.as_str()).collect();
     let call = Call::new(Method::POST, routes::PRINCIPALS).json(&json!({ "name": verb.name, "roles": roles }));
-    keep(global, &global.client()?.send(call).await?.value()?, &verb.to)
+    match client.send(call).await {
+        Ok(answer) => keep(global, &answer.value()?, &verb.to),
+        Err(error) => {
+            // Reserved and empty: nothing is lost with it.
+            let _absent = fs::remove_file(&verb.to);
+            Err(error.into())
+        }
+    }
 }
 
-/// A file that is there may be somebody's credential: it is not overwritten by a new principal.
-fn must_be_free(path: &Path) -> Outcome {
-    if path.exists() {
-        let what = "the file exists; name one that does not, so that no other credential is lost";
-        return Err(Error::conflict("credential-file-exists", what).with("path", path.display()).into());
-    }
-    Ok(())
+/// A token is shown once, so the file for it must be there first. One that exists may be somebody's credential and is
+/// not overwritten.
+fn reserve(path: &Path) -> Outcome {
+    let reserved = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    reserved.map(drop).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            let what = "the file exists; name one that does not, so that no other credential is lost";
+            return Error::conflict("credential-file-exists", what).with("path", path.display()).into();
+        }
+        let what = "the credential file cannot be written";
+        Failure::environment(layout::io_error("credential-unwritable", what, path, error))
+    })
 }
 
 fn keep(global: &Global, answer: &Value, to: &Path) -> Outcome {

@@ -9,7 +9,7 @@ use crate::{
     routes, running,
     settings::Settings,
 };
-use audit::PublicKey;
+use audit::{Entry, PublicKey};
 use clap::{Args, Subcommand};
 use model::{Error, Result};
 use serde_json::{Value, json};
@@ -221,7 +221,7 @@ fn verify_proof(global: &Global, path: &Path, key: &PublicKey) -> Outcome {
     let text = fs::read_to_string(path)
         .map_err(|error| layout::io_error("import-unreadable", "the proof cannot be read", path, error))?;
     let proven = audit::check_proof(&text, key)?;
-    let entry = format!("{:?}", proven.entry);
+    let entry = described(&proven.entry);
     let value = json!({ "index": proven.index, "size": proven.checkpoint.size, "entry": entry, "proven": true });
     let facts = vec![
         ("proven", format!("entry {} of {}", proven.index, key.name())),
@@ -229,6 +229,20 @@ fn verify_proof(global: &Global, path: &Path, key: &PublicKey) -> Outcome {
         ("entry", entry),
     ];
     Report::facts(facts, value).print(global.output)
+}
+
+fn described(entry: &Entry) -> String {
+    match entry {
+        Entry::Write { position, principal, action, id, version, .. } => {
+            format!("{principal} {action} {id}, version {version}, at {position}")
+        }
+        Entry::Access { principal, purpose, positions, .. } => {
+            let positions: Vec<_> = positions.iter().map(ToString::to_string).collect();
+            format!("{principal} read {}, purpose {purpose}", positions.join(", "))
+        }
+        Entry::Act { principal, action, outcome, detail, .. } => format!("{principal}: {action} {outcome} {detail}"),
+        Entry::Restore { from, to, voided, .. } => format!("restore from {from} to {to}, voided {voided:?}"),
+    }
 }
 
 /// The proof is a text format of its own, whatever `-o` says.

@@ -3,19 +3,19 @@
 use super::{
     Global,
     intent::write::{current, if_match, written},
-    status::cell,
+    status::cells,
 };
 use crate::{
     client::Call,
     exit::Outcome,
     input,
-    output::{self, Format, Report},
+    output::{self, Report},
     routes,
 };
 use clap::{Args, Subcommand};
-use model::Json;
+use model::{Json, configuration::ConfigurationKey};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Keep configuration documents: versions, differences, rollback
@@ -35,6 +35,20 @@ enum Verb {
     History(History),
     Diff(Diff),
     Rollback(Rollback),
+}
+
+impl Verb {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Get(verb) => Some(&verb.key),
+            Self::Set(verb) => Some(&verb.key),
+            Self::Delete(verb) => Some(&verb.key),
+            Self::History(verb) => Some(&verb.key),
+            Self::Diff(verb) => Some(&verb.key),
+            Self::Rollback(verb) => Some(&verb.key),
+            Self::List(_) => None,
+        }
+    }
 }
 
 /// Show a document
@@ -70,12 +84,16 @@ struct Set {
 
 /// List keys
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nephkeep configuration list\n  nephkeep configuration list --limit 1000 -o json")]
+#[command(
+    after_help = "Examples:\n  nephkeep configuration list\n  nephkeep configuration list --namespace ran -o json"
+)]
 struct List {
-    #[arg(long, default_value_t = 100)]
-    limit: u32,
-    #[arg(long, default_value_t = 0)]
-    offset: u64,
+    /// Only keys of this namespace
+    #[arg(long)]
+    namespace: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
 }
 
 /// Delete a document; its history stays
@@ -129,7 +147,13 @@ struct Rollback {
     dry_run: bool,
 }
 
+const PAGE: u32 = 1000;
+
 pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
+    // Before it becomes a path: a key of another form would meet another route.
+    if let Some(key) = arguments.verb.key() {
+        ConfigurationKey::parse(key)?;
+    }
     match arguments.verb {
         Verb::Get(verb) => get(global, &verb).await,
         Verb::Set(verb) => set(global, &verb).await,
@@ -163,15 +187,23 @@ async fn put(global: &Global, key: &str, document: &Json, version: Option<u64>) 
 }
 
 async fn list(global: &Global, verb: &List) -> Outcome {
-    let call = Call::get(routes::CONFIGURATION).query("limit", verb.limit).query("offset", verb.offset);
-    let answer = global.client()?.send(call).await?;
-    if global.output == Format::Json {
-        return output::document(Format::Json, &answer.text);
+    let client = global.client()?;
+    let (mut items, mut after) = (Vec::new(), None::<String>);
+    while items.len() < verb.limit {
+        let call = Call::get(routes::CONFIGURATION).maybe("namespace", verb.namespace.as_ref());
+        let page = client.send(call.query("limit", PAGE).maybe("after", after.as_ref())).await?.json()?;
+        items.extend(page.get("items").and_then(Json::as_array).unwrap_or_default().iter().cloned());
+        after = page.get("next").and_then(Json::as_str).map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
     }
-    let value = answer.value()?;
-    let row = |item: &Value| ["id", "version", "class", "position"].map(|name| cell(&item[name])).to_vec();
-    let rows = value.as_array().map(|items| items.iter().map(row).collect()).unwrap_or_default();
-    Report::new(&["key", "version", "class", "position"], rows, value).print(global.output)
+    if items.len() > verb.limit || after.is_some() {
+        output::note(&format!("the first {}; more with --limit", verb.limit));
+        items.truncate(verb.limit);
+    }
+    let rows = items.iter().map(|item| cells(item, &["id", "version", "class", "position"])).collect();
+    output::listed(global.output, &["key", "version", "class", "position"], rows, &Json::Array(items))
 }
 
 async fn delete(global: &Global, verb: &Delete) -> Outcome {
@@ -195,14 +227,10 @@ async fn history(global: &Global, verb: &History) -> Outcome {
 
 async fn diff(global: &Global, key: &str, from: u64, to: u64) -> Outcome {
     let call = Call::get(routes::configuration_action(key, "diff")).query("from", from).query("to", to);
-    let answer = global.client()?.send(call).await?;
-    if global.output == Format::Json {
-        return output::document(Format::Json, &answer.text);
-    }
-    let value = answer.value()?;
-    let row = |item: &Value| ["path", "old", "new"].map(|name| cell(&item[name])).to_vec();
-    let differences = value.as_array().or_else(|| value["differences"].as_array()).cloned().unwrap_or_default();
-    Report::new(&["path", "old", "new"], differences.iter().map(row).collect(), value).print(global.output)
+    let answer = global.client()?.send(call).await?.json()?;
+    let differences = answer.get("differences").and_then(Json::as_array).unwrap_or_default();
+    let rows = differences.iter().map(|item| cells(item, &["path", "old", "new"])).collect();
+    output::listed(global.output, &["path", "old", "new"], rows, &answer)
 }
 
 async fn rollback(global: &Global, verb: &Rollback) -> Outcome {

@@ -9,6 +9,7 @@ use crate::{
     routes, running,
 };
 use clap::Args;
+use model::Json;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -128,6 +129,17 @@ pub fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// The same of our own JSON value; digits stay.
+#[must_use]
+pub fn cells(item: &Json, names: &[&str]) -> Vec<String> {
+    let shown = |name: &&str| match item.get(name) {
+        None | Some(Json::Null) => "-".to_owned(),
+        Some(Json::String(text)) => text.clone(),
+        Some(other) => String::from_utf8_lossy(&other.to_bytes()).into_owned(),
+    };
+    names.iter().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -4,4 +4,3 @@ pub mod account;
 pub mod progress;
 pub mod send;
 pub mod source;
-pub mod yaml;

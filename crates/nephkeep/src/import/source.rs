@@ -3,8 +3,7 @@
 //! Lines are read one at a time, so a file of any length needs little memory; a document that cannot be read is
 //! handed on as an error with its place and does not hide those after it.
 
-use super::yaml;
-use crate::layout;
+use crate::{layout, yaml};
 use model::{Error, Json, Result};
 use std::{
     fmt,

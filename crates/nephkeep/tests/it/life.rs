@@ -1,7 +1,6 @@
 //! From an empty directory to an empty process list: up, write, read, kill -9, up again, down.
 
-use super::shared::Home;
-use std::{path::Path, process::Command};
+use super::shared::{Home, kill_9};
 
 const INTENT: &str = r#"{"@type":"Intent","name":"slice-gold","priority":"1",
   "characteristic":[{"@type":"StringCharacteristic","name":"iccid","value":"8944500102198304826"}],
@@ -58,12 +57,4 @@ fn two_servers_on_one_directory_are_refused_and_dry_runs_change_nothing() {
     assert_eq!(home.run(&["intent", "list", "-o", "json"]).exits(0).json(), serde_json::json!([]));
     home.run(&["down", "--dry-run"]).exits(0);
     home.run(&["status"]).exits(0);
-}
-
-#[track_caller]
-fn kill_9(pid: u32) {
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    while Path::new(&format!("/proc/{pid}/fd/0")).exists() {
-        std::thread::yield_now();
-    }
 }

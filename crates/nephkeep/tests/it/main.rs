@@ -7,3 +7,4 @@ mod import;
 mod life;
 mod offline;
 mod shared;
+mod verbs;

@@ -141,6 +141,14 @@ pub fn living_under(directory: &Path) -> Vec<String> {
     found
 }
 
+#[track_caller]
+pub fn kill_9(pid: u32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    while Path::new(&format!("/proc/{pid}/fd/0")).exists() {
+        std::thread::yield_now();
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = self.command().args(["down"]).output();

@@ -108,12 +108,12 @@ pub async fn erase(State(app): State<App>, call: Call) -> Answer {
 
 /// Records that a new root is about to be made. The command line makes it, on the keystore's own machine: a root key
 /// never travels over this door.
-#[utoipa::path(post, path = "/api/v1/keys/kit-exports", tag = "keys", security(("token" = [])),
+#[utoipa::path(post, path = "/api/v1/keys/root-rotations", tag = "keys", security(("token" = [])),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
-pub async fn kit_export(State(app): State<App>, call: Call) -> Answer {
+pub async fn rotate_root(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
     call.query.finish("none")?;
-    act(&app, &call.access, "kit-export", "ordered", String::new()).await?;
+    act(&app, &call.access, "root-rotate", "ordered", String::new()).await?;
     Ok(answer(StatusCode::OK, &Json::object().with("recorded", true)))
 }
 

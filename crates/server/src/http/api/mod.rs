@@ -42,7 +42,7 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/principals/{name}/token", post(principals::rotate))
         .route("/api/v1/keys", get(keys::status))
         .route("/api/v1/keys/rotations", post(keys::rotate))
-        .route("/api/v1/keys/kit-exports", post(keys::kit_export))
+        .route("/api/v1/keys/root-rotations", post(keys::rotate_root))
         .route("/api/v1/erasures", post(keys::erase))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))

@@ -1,7 +1,10 @@
-//! YAML into our JSON value. Plain YAML only: mappings with text keys; integers keep their digits.
+//! YAML into our JSON value and back. Plain YAML only: mappings with text keys; integers keep their digits.
 
 use model::{Error, Json, Result};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serialize, Serializer,
+    de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor},
+};
 use std::fmt;
 
 pub fn parse(text: &str) -> Result<Json> {
@@ -12,6 +15,32 @@ pub fn parse(text: &str) -> Result<Json> {
         let first = words.lines().next().unwrap_or_default();
         Error::invalid("yaml-malformed", format!("not valid YAML: {first}"))
     })
+}
+
+/// A number that YAML's readers would round is printed as text, with all its digits.
+pub fn print(json: &Json) -> Result<String> {
+    serde_saphyr::to_string(&Shown(json))
+        .map_err(|error| Error::bug("an answer could not be printed as YAML").caused_by(error))
+}
+
+struct Shown<'a>(&'a Json);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            Json::Null => serializer.serialize_unit(),
+            Json::Bool(value) => serializer.serialize_bool(*value),
+            Json::String(text) => serializer.serialize_str(text),
+            Json::Array(items) => serializer.collect_seq(items.iter().map(Shown)),
+            Json::Object(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, Shown(value)))),
+            Json::Number(literal) => match (literal.parse::<i64>(), literal.parse::<u64>(), literal.parse::<f64>()) {
+                (Ok(number), _, _) if number.to_string() == **literal => serializer.serialize_i64(number),
+                (_, Ok(number), _) if number.to_string() == **literal => serializer.serialize_u64(number),
+                (_, _, Ok(number)) if number.to_string() == **literal => serializer.serialize_f64(number),
+                _ => serializer.serialize_str(literal),
+            },
+        }
+    }
 }
 
 struct Value(Json);
@@ -97,6 +126,15 @@ mod tests {
         let json = parse("a: 1\nb: [true, null, 'x', 1.5]\nc:\n  d: 8944500102198304826\ne: \"7\"\n").unwrap();
         let text = String::from_utf8(json.to_bytes().to_vec()).unwrap();
         assert_eq!(text, r#"{"a":1,"b":[true,null,"x",1.5],"c":{"d":8944500102198304826},"e":"7"}"#);
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_and_no_digit_is_lost() {
+        let text = r#"{"a":[1,-2,1.5,18446744073709551615,true,null],"b":"x: y","c":{"d":""},"e":"007"}"#;
+        let json = model::json::parse(text.as_bytes()).unwrap();
+        assert_eq!(parse(&print(&json).unwrap()).unwrap(), json);
+        let long = model::json::parse(br#"{"iccid":89445001021983048261234}"#).unwrap();
+        assert!(print(&long).unwrap().contains("89445001021983048261234"));
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! Configuration, access, audit and keys through the command line.
+
+use super::shared::{Home, kill_9};
+use std::fs;
+
+#[test]
+fn a_configuration_has_versions_differences_and_a_way_back() {
+    let home = Home::new();
+    home.up();
+    let set =
+        |text: &str, more: &[&str]| home.run_with(&[&["configuration", "set", "ran/cell-7"], more].concat(), text);
+    set("{\"power\": 20, \"serial\": 89445001021983048261234}", &[]).exits(0);
+    set("power: 21", &["--if-version", "1"]).exits(0);
+    set("{\"power\": 22}", &["--if-version", "1"]).exits(1);
+    let diff = home.run(&["configuration", "diff", "ran/cell-7", "1", "2"]).exits(0);
+    assert!(diff.out.contains("/power") && diff.out.contains("89445001021983048261234"), "{}", diff.out);
+    home.run(&["configuration", "rollback", "ran/cell-7", "1", "--dry-run"]).exits(0);
+    home.run(&["configuration", "rollback", "ran/cell-7", "1"]).exits(0);
+    let got = home.run(&["configuration", "get", "ran/cell-7", "-o", "yaml"]).exits(0);
+    assert!(got.out.contains("89445001021983048261234") && got.out.contains("version: 3"), "{}", got.out);
+    assert!(home.run(&["configuration", "list"]).exits(0).out.contains("ran/cell-7"));
+    home.run(&["configuration", "delete", "ran/cell-7"]).exits(0);
+    let history = home.run(&["configuration", "history", "ran/cell-7"]).exits(0);
+    assert_eq!(history.out.lines().count(), 5, "{}", history.out);
+    home.run(&["configuration", "get", "no-slash"]).exits(2);
+    home.run(&["configuration", "get", "ran/none"]).exits(1);
+}
+
+#[test]
+fn principals_do_what_their_roles_allow_until_they_are_revoked() {
+    let home = Home::new();
+    home.up();
+    let (file, other) = (home.beside("reader"), home.beside("reader-2"));
+    let (file, other) = (file.to_str().unwrap(), other.to_str().unwrap());
+    home.run(&["access", "create", "reader-1", "--role", "reader", "--to", file]).exits(0);
+    home.run(&["access", "create", "reader-2", "--role", "reader", "--to", file]).exits(1);
+    let as_reader = |credential: &str, verb: &[&str]| home.run(&[&["--credential-file", credential], verb].concat());
+    as_reader(file, &["intent", "list"]).exits(0);
+    as_reader(file, &["configuration", "delete", "a/b"]).exits(3);
+    as_reader(file, &["access", "list"]).exits(3);
+    home.run(&["access", "rotate", "reader-1", "--to", other]).exits(0);
+    as_reader(file, &["intent", "list"]).exits(3);
+    as_reader(other, &["intent", "list"]).exits(0);
+    home.run(&["access", "revoke", "reader-1", "--dry-run"]).exits(0);
+    as_reader(other, &["intent", "list"]).exits(0);
+    home.run(&["access", "revoke", "reader-1"]).exits(0);
+    as_reader(other, &["intent", "list"]).exits(3);
+    let token = fs::read_to_string(other).unwrap();
+    let token = token.split('"').find(|word| word.starts_with("nk_")).unwrap();
+    let log = fs::read_to_string(home.directory().join("log/server.log")).unwrap();
+    assert!(!log.contains(token) && !home.run(&["access", "list", "-o", "json"]).out.contains(token));
+}
+
+#[test]
+fn a_lost_admin_credential_is_written_anew_at_the_next_start() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    fs::remove_file(home.directory().join("admin-credential")).unwrap();
+    home.up();
+    home.run(&["access", "list"]).exits(0);
+}
+
+#[test]
+fn the_audit_log_is_verified_and_proven_offline_and_tampering_is_found() {
+    let home = Home::new();
+    home.up();
+    home.run_with(&["configuration", "set", "ran/a"], "{\"n\": 1}").exits(0);
+    home.run(&["audit", "reconcile"]).exits(0);
+    assert!(home.run(&["audit", "list", "--kind", "write"]).exits(0).out.contains("ran/a"));
+    let verified = home.run(&["audit", "verify", "-o", "json"]).exits(0).json();
+    assert!(verified["size"].as_u64().unwrap() >= 2, "{verified}");
+    let proof = home.run(&["audit", "prove", "1"]).exits(0).out;
+    let path = home.write("entry.proof", &proof);
+    home.run(&["audit".as_ref(), "verify".as_ref(), "--proof".as_ref(), path.as_os_str()]).exits(0);
+    let path = home.write("other.proof", proof.replacen("index 1", "index 0", 1));
+    home.run(&["audit".as_ref(), "verify".as_ref(), "--proof".as_ref(), path.as_os_str()]).exits(1);
+
+    home.run(&["down"]).exits(0);
+    home.run(&["audit", "verify"]).exits(0);
+    let segments = home.directory().join("audit/segments");
+    let segment = fs::read_dir(segments).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    home.run(&["audit", "verify"]).exits(1);
+}
+
+#[test]
+fn keys_rotate_and_an_old_kit_opens_nothing() {
+    let home = Home::new();
+    home.up();
+    let old = home.directory().join("recovery-kit.txt");
+    home.run(&["keys", "status"]).exits(0);
+    home.run(&["keys", "rotate"]).exits(0);
+    home.run(&["keys", "kit", "test"]).exits(0);
+    let incarnation = home.run(&["status", "-o", "json"]).exits(0).json()["incarnation"].as_str().unwrap().to_owned();
+    let (kit, page) = (home.beside("kit.txt"), home.beside("page.txt"));
+    let rotate = ["keys", "rotate-root", "--kit", kit.to_str().unwrap(), "--page", page.to_str().unwrap()];
+    home.run(&rotate).exits(3);
+    assert!(!kit.exists());
+    home.run(&[&rotate[..], &["--incarnation", &incarnation]].concat()).exits(0);
+    home.run(&["keys", "kit", "test", "--kit", kit.to_str().unwrap()]).exits(0);
+    home.run(&["keys", "kit", "test", "--kit", page.to_str().unwrap()]).exits(0);
+    home.run(&["keys", "kit", "test", "--kit", old.to_str().unwrap()]).exits(3);
+    home.run(&["keys", "destroy-subject", "nobody"]).exits(3);
+    home.run(&["keys", "destroy-subject", "nobody", "--incarnation", &incarnation]).exits(1);
+
+    home.run(&["down"]).exits(0);
+    fs::remove_file(home.directory().join("host/host.key")).unwrap();
+    home.run(&["up", "--listen", "127.0.0.1:0"]).exits(4);
+    home.run(&["keys", "recover", "--kit", kit.to_str().unwrap()]).exits(0);
+    home.up();
+    home.run(&["access", "list"]).exits(0);
+}
+
+#[test]
+fn a_second_server_follows_redirects_writers_and_takes_over() {
+    let home = Home::new();
+    home.up();
+    let second = Second::new(&home);
+    let mut server = second.serve();
+    assert_eq!(second.wait_for_role("follower"), "follower");
+    home.run_with(
+        &["--dir", second.dir(), "--credential-file", &second.credential, "configuration", "set", "ran/a"],
+        "{}",
+    )
+    .exits(0);
+    kill_9(home.server_pid());
+    assert_eq!(second.wait_for_role("leader"), "leader");
+    home.run_with(
+        &["--dir", second.dir(), "--credential-file", &second.credential, "configuration", "set", "ran/a"],
+        "{}",
+    )
+    .exits(0);
+    home.run(&["down", second.dir()]).exits(0);
+    server.wait().unwrap();
+}
+
+/// A second server on the record of a home: its own directory and audit log, the same keystore, the record's socket.
+struct Second<'a> {
+    home: &'a Home,
+    directory: String,
+    credential: String,
+}
+
+impl<'a> Second<'a> {
+    fn new(home: &'a Home) -> Self {
+        let (first, own) = (home.directory(), home.beside("second"));
+        fs::create_dir(&own).unwrap();
+        let settings = fs::read_to_string(first.join("nephkeep.toml")).unwrap();
+        let at = |path: &str| first.join(path).display().to_string();
+        let record = format!(
+            "postgres://nephkeep@/postgres?host={}\"\nrecord_password_file = \"{}",
+            at("record/socket"),
+            at("record/password")
+        );
+        let mut settings = settings.replace("local:record", &record);
+        for path in ["keystore/a", "keystore/b", "slots/a/epoch.slot", "slots/b/epoch.slot", "host/host.key"] {
+            settings = settings.replace(&format!("\"{path}\""), &format!("\"{}\"", at(path)));
+        }
+        fs::write(own.join("nephkeep.toml"), settings).unwrap();
+        Self { home, directory: own.display().to_string(), credential: at("admin-credential") }
+    }
+
+    fn dir(&self) -> &str {
+        &self.directory
+    }
+
+    fn serve(&self) -> std::process::Child {
+        let mut command = self.home.command();
+        command.args(["--dir", &self.directory, "serve", "--listen", "127.0.0.1:0"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    }
+
+    /// Its role, once it is the one waited for; else the last one seen before the limit.
+    fn wait_for_role(&self, wanted: &str) -> String {
+        let begun = std::time::Instant::now();
+        loop {
+            let status = self.home.run(&[
+                "--dir",
+                &self.directory,
+                "--credential-file",
+                &self.credential,
+                "status",
+                "-o",
+                "json",
+            ]);
+            let status: serde_json::Value = serde_json::from_str(&status.out).unwrap_or_default();
+            let role = status["server"]["record"]["role"].as_str().unwrap_or("none").to_owned();
+            if role == wanted || begun.elapsed().as_secs() > 60 {
+                return role;
+            }
+        }
+    }
+}
