@@ -113,19 +113,24 @@ fn read(layout: &Layout) -> Option<Running> {
     serde_json::from_slice(&fs::read(layout.running()).ok()?).ok()
 }
 
-/// Start time of a process in ticks since boot (Linux), or as `ps` tells it elsewhere.
+/// Start time of a living process in ticks since boot (Linux), or as `ps` tells it elsewhere. A zombie has ended; that its
+/// parent has not looked yet is no life.
 #[must_use]
 pub fn began(pid: u32) -> Option<String> {
     if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) {
         // The name in brackets may hold blanks and brackets itself: fields count from the last bracket.
-        return stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned);
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        return fields.nth(18).filter(|_| !matches!(state, "Z" | "X")).map(str::to_owned);
     }
     if cfg!(target_os = "linux") {
         return None;
     }
-    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    let output =
+        std::process::Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (state, start) = text.trim().split_once(char::is_whitespace)?;
+    (!state.starts_with('Z')).then(|| start.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -147,6 +152,16 @@ mod tests {
         assert_eq!(error.code(), "directory-in-use");
         drop(held);
         assert!(!is_held(&layout) && !layout.running().exists());
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while began(child.id()).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(child.wait().unwrap().success());
+        assert!(began(std::process::id()).is_some());
     }
 
     #[test]
