@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use ledger::SeededBug;
 
 /// Names the fault to the server that a drill starts.
-pub const VARIABLE: &str = "NEPHKEEP_SEEDED_BUG";
+pub const VARIABLE: &str = "DRILL_SEEDED_BUG";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bug {

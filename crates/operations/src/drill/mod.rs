@@ -10,6 +10,8 @@ pub mod faults;
 pub mod gather;
 pub mod latency;
 pub mod load;
+mod outside;
+pub mod pause;
 pub mod report;
 pub mod run;
 pub mod site;

@@ -14,6 +14,9 @@ use std::{
     path::Path,
 };
 
+/// Findings of one sort that are named; all are counted.
+const NAMED: usize = 5;
+
 /// One fault and what followed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
@@ -74,8 +77,12 @@ pub struct Report {
 
 impl From<Inspection> for Record {
     fn from(found: Inspection) -> Self {
-        let gaps = found.gaps.iter().map(|(first, last)| format!("log gap: positions {first} to {last} are missing"));
-        let torn = found.torn.iter().map(|torn| format!("torn at position {}: {}", torn.n, torn.what));
+        let gaps = found
+            .gaps
+            .iter()
+            .take(NAMED)
+            .map(|(first, last)| format!("log gap: positions {first} to {last} are missing"));
+        let torn = found.torn.iter().take(NAMED).map(|torn| format!("torn at position {}: {}", torn.n, torn.what));
         Self {
             epoch: found.epoch,
             head: found.head,

@@ -1,6 +1,7 @@
 //! `drill`: break things under load, recover, account for every acknowledged write.
 
 mod load;
+mod made;
 mod run;
 mod saved;
 

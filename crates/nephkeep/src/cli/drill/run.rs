@@ -1,18 +1,18 @@
 //! `drill run`: on a nephkeep of its own, in a directory that is gone afterwards.
 
-use super::Global;
+use super::{
+    Global,
+    made::{Bug, Made},
+};
 use crate::{
     exit::{Exit, Failure, Outcome},
-    layout::Layout,
     output,
-    settings::{Record, Settings},
 };
 use clap::{Args, ValueEnum};
 use model::Error;
 use operations::drill::{
-    report,
+    pause, report,
     run::{self, Drill, Plan},
-    site::{self, Site},
 };
 use serde_json::Value;
 use std::{
@@ -25,6 +25,7 @@ use std::{
 enum Name {
     KillDatabase,
     KillServer,
+    PauseLeader,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,11 +74,11 @@ pub struct Arguments {
 
 impl Arguments {
     #[cfg(feature = "seeded-bugs")]
-    fn bug(&self) -> Option<String> {
-        self.seeded_bug.map(|bug| bug.name().to_owned())
+    fn bug(&self) -> Bug {
+        self.seeded_bug.map(|bug| (crate::seeded::VARIABLE, bug.name().to_owned()))
     }
     #[cfg(not(feature = "seeded-bugs"))]
-    fn bug(&self) -> Option<String> {
+    fn bug(&self) -> Bug {
         None
     }
 
@@ -90,6 +91,7 @@ impl Arguments {
             drill: match self.drill {
                 Name::KillDatabase => Drill::KillDatabase,
                 Name::KillServer => Drill::KillServer,
+                Name::PauseLeader => Drill::PauseLeader,
             },
             connections: self.load.max(1),
             rounds: self.rounds,
@@ -101,7 +103,7 @@ impl Arguments {
                 Work::Patch => "patch".into(),
             },
             evidence,
-            seeded_bug: self.bug(),
+            seeded_bug: self.bug().map(|(_, name)| name),
         })
     }
 }
@@ -150,13 +152,18 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let evidence = arguments.evidence.clone().unwrap_or_else(|| place.0.join("evidence"));
     fs::DirBuilder::new().mode(0o700).create(&evidence).map_err(|error| unusable(&evidence, error))?;
     let plan = Plan { evidence, ..plan };
-    let mut site = site(&place.0, &plan)?;
-    let result = run::run(&plan, &mut site, &|text| output::note(&text)).await;
-    // Whatever happened: nothing of ours goes on running.
-    let _gone = site.kill().await;
-    let _gone = ledger::server::Local::end_left_behind(&site.layout.record).await;
+    let tell = |text: String| output::note(&text);
+    let mut made = match plan.drill {
+        Drill::PauseLeader => Made::two(&place.0, arguments.bug())?,
+        Drill::KillDatabase | Drill::KillServer => Made::one(&place.0, arguments.bug())?,
+    };
+    let result = match &mut made {
+        Made::One(site) => run::run(&plan, site, &tell).await,
+        Made::Two(pair) => pause::run(&plan, pair, &tell).await,
+    };
+    made.end().await;
     if result.is_err() {
-        keep_log(site.log());
+        made.sites().iter().for_each(|site| keep_log(site.log()));
     }
     print(global, &result?)
 }
@@ -168,31 +175,6 @@ fn keep_log(log: &Path) {
     for line in lines.iter().skip(lines.len().saturating_sub(20)) {
         output::note(&format!("  server: {}", output::printable(line)));
     }
-}
-
-fn site(place: &Path, plan: &Plan) -> Outcome<Site> {
-    let layout = Layout::find(Some(&place.join("nephkeep")))?;
-    let settings = Settings::parse_default(layout.root())?;
-    let Record::Local(record) = settings.record.clone() else {
-        return Err(Error::refused(
-            "drill-not-local",
-            "a drill breaks only a record of its own; unset NEPHKEEP_RECORD",
-        )
-        .into());
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| Error::retry("drill-failed", "this program does not find itself").caused_by(error))?;
-    let arguments = vec!["up".into(), layout.root().into()];
-    let environment = plan.seeded_bug.iter().map(|bug| ("NEPHKEEP_SEEDED_BUG".into(), bug.into())).collect();
-    let layout = site::Layout {
-        program,
-        root: layout.root().to_path_buf(),
-        running: layout.running(),
-        credential: layout.credential(),
-        record,
-        audit: settings.audit(),
-    };
-    Ok(Site::new(layout, arguments, environment))
 }
 
 /// The report; exit 1 when the drill found anything.
