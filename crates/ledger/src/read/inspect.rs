@@ -67,7 +67,7 @@ const GAPS: &str = "
 
 /// What must not be there, each with the position at which it shows. `$1` is the first position still in the log:
 /// older changes have been archived, older audit rows have not.
-const TEARS: [(&str, &str); 6] = [
+const TEARS: [(&str, &str); 7] = [
     (
         "a resource without its change, or with another one's",
         "SELECT r.n FROM nephkeep.resource r LEFT JOIN nephkeep.change c ON c.n = r.n
@@ -99,6 +99,11 @@ const TEARS: [(&str, &str); 6] = [
         "SELECT a.n FROM nephkeep.audit a LEFT JOIN nephkeep.change c ON c.n = a.n
          WHERE a.n >= $1 AND (c.n IS NULL OR (c.tenant, c.kind, c.id, c.version, c.action, c.principal, c.content_tag)
             IS DISTINCT FROM (a.tenant, a.kind, a.id, a.version, a.action, a.principal, a.content_tag))",
+    ),
+    (
+        "a batch of an epoch that had ended: a fenced leader wrote",
+        "SELECT first FROM (SELECT first, epoch, max(epoch) OVER (ORDER BY first) AS highest FROM nephkeep.batch
+            WHERE first >= $1) b WHERE epoch < highest",
     ),
     (
         "a batch that does not join the one before",

@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 
 /// How long one request may take, and how long a broken server is waited for between two attempts.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// As above, of a server to which another one redirected: it may be frozen while the other is about to take over.
+const PATIENCE_REDIRECTED: Duration = Duration::from_secs(2);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone)]
@@ -377,7 +379,8 @@ impl Worker {
     async fn connected(&mut self) -> Result<&mut Connection, ()> {
         if self.connection.is_none() {
             let server = self.leader.unwrap_or(self.shared.load.target.server);
-            match Connection::open(server, PATIENCE).await {
+            let patience = if self.leader.is_some() { PATIENCE_REDIRECTED } else { PATIENCE };
+            match Connection::open(server, patience).await {
                 Ok(connection) => self.connection = Some(connection),
                 Err(_) => {
                     self.leader = None;

@@ -208,7 +208,7 @@ fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
             ("present", account.present.to_string()),
             ("lost", account.lost.to_string()),
             ("duplicated", account.duplicated.to_string()),
-            ("torn", (account.torn + report.record.torn_rows).to_string()),
+            ("torn", account.torn.to_string()),
             ("forked", account.forked.to_string()),
             ("in doubt, present", format!("{}, {}", account.in_doubt, account.in_doubt_present)),
             ("repeated", load.in_doubt.to_string()),
@@ -217,6 +217,7 @@ fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
         ]);
     }
     let record = &report.record;
+    facts.push(("rows torn", record.torn_rows.to_string()));
     facts.push(("log gaps", format!("{} of {} positions", record.log_gaps, record.head)));
     let audit = &report.audit;
     let complete = audit.missing_or_different == 0 && audit.through >= record.head;
