@@ -153,15 +153,18 @@ async fn record(record: &Record, settings: &Settings) -> Result<(Option<Local>, 
         Record::Local(directory) => {
             let options = LocalOptions { binaries: settings.postgresql_bin.clone(), ..LocalOptions::default() };
             let local = Local::start(directory, options).await?;
-            Ok((Some(local), RecordUrl::Local(directory.clone())))
+            Ok((Some(local), record_url(record)?))
         }
-        Record::Postgres { url, password_file } => {
-            let url = match password_file {
-                Some(path) => with_password(url, path)?,
-                None => url.clone(),
-            };
-            Ok((None, url.parse()?))
-        }
+        Record::Postgres { .. } => Ok((None, record_url(record)?)),
+    }
+}
+
+/// Where the record is to be reached once its server runs.
+pub fn record_url(record: &Record) -> Result<RecordUrl> {
+    match record {
+        Record::Local(directory) => Ok(RecordUrl::Local(directory.clone())),
+        Record::Postgres { url, password_file: Some(path) } => with_password(url, path)?.parse(),
+        Record::Postgres { url, password_file: None } => url.parse(),
     }
 }
 

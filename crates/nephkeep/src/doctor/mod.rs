@@ -2,6 +2,7 @@
 
 mod machine;
 mod places;
+mod record;
 mod service;
 
 use crate::{layout::Layout, settings::Settings};
@@ -54,6 +55,7 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
             found.extend(places::keystore(settings));
             found.extend(places::credentials(layout));
             found.extend(service::examine(layout, settings).await);
+            found.extend(record::examine(layout, settings).await);
         }
     }
     found
