@@ -141,7 +141,7 @@ async fn of_an_erased_subject_nothing_is_stored_read_or_replayed() {
     let admin = Access::new("root", &[Role::Admin], &tenant(), "erasure");
     let key_id = opened.ledger.erasure_begin(&admin, &customer).await.unwrap();
     assert_eq!(opened.ledger.write(&opened.access, asked("b")).await.unwrap_err().code(), "subject-erasing");
-    opened.keystore.destroy(&[key_id]).unwrap();
+    assert!(opened.keystore.destroy(&[key_id]).unwrap().is_complete());
     opened.ledger.erasure_complete(&admin, &customer).await.unwrap();
     let read = opened.ledger.read(&opened.access, &key("a")).await.unwrap().unwrap();
     assert_eq!(read.document, Content::Erased);
