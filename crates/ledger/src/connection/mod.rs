@@ -149,6 +149,7 @@ pub async fn reader(pool: &Pool) -> Result<Object> {
         PoolError::Timeout(_) => {
             Error::retry("record-busy", "no connection to PostgreSQL was free in time; try again").caused_by(error)
         }
+        PoolError::Closed => Error::retry("shutting-down", "this server is stopping"),
         error => Error::bug("the reader pool refuses to work").caused_by(error),
     })
 }
