@@ -11,6 +11,7 @@ use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     os::unix::fs::OpenOptionsExt,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -20,6 +21,7 @@ pub async fn start(layout: &Layout, arguments: &[OsString]) -> Outcome<Running> 
     if running::is_held(layout) {
         return Err(Failure::environment(running::in_use(layout)));
     }
+    set_aside(&layout.log());
     let from = fs::metadata(layout.log()).map_or(0, |meta| meta.len());
     let mut child = spawn(layout, arguments)?;
     loop {
@@ -45,6 +47,16 @@ fn spawn(layout: &Layout, arguments: &[OsString]) -> Outcome<Child> {
     started.map_err(|error| {
         Failure::environment(layout::io_error("background-failed", "the background process cannot start", &path, error))
     })
+}
+
+/// A long log makes room for a new one at the start; one older one is kept.
+fn set_aside(log: &Path) {
+    const LONG: u64 = 16 << 20;
+    if fs::metadata(log).is_ok_and(|meta| meta.len() > LONG)
+        && let Err(error) = fs::rename(log, log.with_extension("log.1"))
+    {
+        output::note(&format!("the long log {} cannot be set aside: {error}", log.display()));
+    }
 }
 
 /// In the started process: no terminal may end it. It leads no group yet, so this succeeds.

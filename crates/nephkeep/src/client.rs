@@ -202,13 +202,26 @@ impl Client {
     }
 }
 
-/// The address in a 307. Relative ones stay with the server that gave them.
+/// The address in a 307. A token goes to the same host only, whatever the port, or anywhere under TLS.
 fn leader(response: &reqwest::Response, asked: &str) -> Result<String> {
     let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+    let unknown =
+        || Error::retry("leader-unsettled", "this server does not lead and knows no leader; try again shortly");
+    redirected(asked, location.ok_or_else(unknown)?)
+}
+
+fn redirected(asked: &str, location: &str) -> Result<String> {
     let base = reqwest::Url::parse(asked).ok();
-    let target = base.and_then(|base| base.join(location?).ok());
-    target.map(String::from).ok_or_else(|| {
-        Error::retry("leader-unsettled", "this server does not lead and knows no leader; try again shortly")
+    let target = base.as_ref().and_then(|base| base.join(location).ok());
+    let safe = |target: &reqwest::Url| {
+        let same_host =
+            base.as_ref().is_some_and(|base| base.host() == target.host() && base.scheme() == target.scheme());
+        same_host || target.scheme() == "https"
+    };
+    target.filter(safe).map(String::from).ok_or_else(|| {
+        let what =
+            "the leader is on another host and not under TLS, where no token is sent; ask it directly with --url";
+        Error::refused("redirect-unsafe", what).with("location", crate::output::printable(location))
     })
 }
 
@@ -272,6 +285,15 @@ fn known(code: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_follows_a_redirect_to_the_same_host_or_under_tls_only() {
+        let asked = "http://127.0.0.1:7210/a?b=1";
+        assert_eq!(redirected(asked, "http://127.0.0.1:7211/a").ok().as_deref(), Some("http://127.0.0.1:7211/a"));
+        assert_eq!(redirected(asked, "/c").ok().as_deref(), Some("http://127.0.0.1:7210/c"));
+        assert!(redirected(asked, "https://leader.example/a").is_ok());
+        assert!(redirected(asked, "http://leader.example/a").is_err_and(|error| error.code() == "redirect-unsafe"));
+    }
 
     #[test]
     fn a_problem_becomes_the_error_it_was() {

@@ -129,14 +129,16 @@ pub async fn run(cli: Cli) -> Outcome {
     }
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
+/// Resolves at Ctrl-C, SIGTERM, or when the terminal goes away.
 async fn interrupted() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut told) => tokio::select! {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+        (Ok(mut told), Ok(mut hung_up)) => tokio::select! {
             _ = told.recv() => {}
+            _ = hung_up.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         },
-        Err(error) => {
+        (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "SIGTERM cannot be listened for; Ctrl-C still works");
             let _interrupted = tokio::signal::ctrl_c().await;
         }
@@ -161,6 +163,35 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_mutating_verb_can_be_tried_dry() {
+        const MUTATING: [&str; 13] = [
+            "up",
+            "down",
+            "create",
+            "update",
+            "delete",
+            "import",
+            "set",
+            "rollback",
+            "revoke",
+            "rotate",
+            "rotate-root",
+            "recover",
+            "destroy-subject",
+        ];
+        let mut pending: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        let mut found = std::collections::BTreeSet::new();
+        while let Some(verb) = pending.pop() {
+            if MUTATING.contains(&verb.get_name()) {
+                assert!(verb.get_arguments().any(|argument| argument.get_id() == "dry_run"), "{}", verb.get_name());
+                found.insert(verb.get_name().to_owned());
+            }
+            pending.extend(verb.get_subcommands().cloned());
+        }
+        assert_eq!(found.len(), MUTATING.len(), "{found:?}");
     }
 
     #[test]

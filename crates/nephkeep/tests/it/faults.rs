@@ -77,6 +77,16 @@ fn a_postgresql_that_is_missing_or_too_old_is_named() {
 }
 
 #[test]
+fn serve_starts_no_postgresql_of_its_own() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    refused(home.run(&["serve", "--listen", "127.0.0.1:0"]), "record-not-served");
+    refused(home.run(&["up", "--listen", "0.0.0.0:0"]), "listener-exposed");
+    assert_eq!(home.processes(), Vec::<String>::new());
+}
+
+#[test]
 fn broken_settings_are_refused_before_anything_starts() {
     let home = Home::new();
     home.up();
