@@ -5,7 +5,7 @@ use crate::{
     shared,
 };
 use ledger::{
-    Group, Op,
+    Group, Op, Settings,
     server::{Local, LocalOptions},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -50,13 +50,38 @@ async fn a_backend_killed_before_its_commit_is_run_again_once() {
 /// A server whose commits can be held between durable here and replicated, by a standby that does not exist.
 async fn with_a_ghost_standby(directory: &std::path::Path) -> (Local, Opened) {
     let local = Local::start(&directory.join("record"), LocalOptions::default()).await.unwrap();
-    let opened = Opened::on(shared::config_of(&local), quick()).await;
+    // No renewal comes between.
+    let settings = Settings { lease: Duration::from_secs(3_600), ..quick() };
+    let opened = Opened::on(shared::config_of(&local), settings).await;
     (local, opened)
 }
 
 async fn ghost(client: &Client, name: &str) {
     client.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).await.unwrap();
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+}
+
+/// From now on commits wait. A reload takes its time, so one is tried until it waits.
+async fn until_commits_wait(opened: &Opened, other: &Client) {
+    let probe = opened.sql().await;
+    let pid: i32 = probe.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let trying = async {
+        loop {
+            // Cancelled in its wait it returns with a warning, and has shown what was to be shown.
+            probe.batch_execute("SELECT pg_current_xact_id()").await.unwrap();
+        }
+    };
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+    let looking = async {
+        while other.query_one(text, &[&pid]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = trying => {}
+        () = looking => {}
+    }
+    other.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
 }
 
 /// The client saw no answer, but the commit stands: it is found by its identity and not repeated.
@@ -68,6 +93,7 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
         opened.one("a", Op::Create, "old").await.unwrap();
         let other = opened.sql().await;
         ghost(&other, "ghost").await;
+        until_commits_wait(&opened, &other).await;
         let transaction = Group {
             reads: vec![crate::opened::key("a")],
             writes: vec![write("a", Op::Put, "new"), write("b", Op::Create, "1")],
@@ -85,6 +111,7 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
         let written = written.unwrap();
         assert_eq!(written.writes.iter().map(|w| (w.version, w.position.n)).collect::<Vec<_>>(), [(2, 2), (1, 3)]);
         assert_eq!(written.reads[0].as_ref().unwrap().version, 1, "as it stood at the commit, {how}");
+        assert_eq!(opened.ledger.metrics().unknown_outcomes.get(), 1);
         assert_eq!(opened.text("a").await, Some((2, "new".into())));
         opened.assert_sound().await;
         opened.ledger.close().await;
