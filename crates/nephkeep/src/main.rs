@@ -29,6 +29,10 @@ use exit::{Exit, Failure};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+/// Short-lived buffers of many sizes on many threads: see the workspace manifest for what it saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
