@@ -1,8 +1,14 @@
 //! Benchmarks and long checkers: `cargo x bench NAME`, `cargo x power-cut`, `cargo x isolation`. Development only.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod audit_log;
+mod import;
 mod isolation;
+mod machine;
 mod power_cut;
+mod record;
+mod results;
+mod stand;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -16,6 +22,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// The record over HTTP against its targets and its peers.
+    Record(record::Arguments),
+    /// Peak memory of server and importer at two sizes.
+    Import(import::Arguments),
+    /// The audit log: durable entries, verification.
+    Audit(audit_log::Arguments),
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
     /// Whether the record is strictly serializable, seen through the HTTP API.
@@ -39,6 +51,9 @@ fn main() -> ExitCode {
     };
     let verdict = runtime.block_on(async {
         match arguments.verb {
+            Verb::Record(arguments) => Box::pin(record::run(arguments)).await,
+            Verb::Import(arguments) => Box::pin(import::run(arguments)).await,
+            Verb::Audit(arguments) => audit_log::run(arguments).await,
             Verb::PowerCut(arguments) => power_cut::run(arguments).await,
             Verb::Isolation(arguments) => isolation::run(arguments).await,
             Verb::ServeDisk(arguments) => power_cut::serve(&arguments),

@@ -4,7 +4,7 @@
 //! for what no serial execution in real time could have shown. With a seeded bug the same command has to find an
 //! anomaly: a checker that cannot fail proves nothing.
 
-mod binary;
+pub mod binary;
 mod door;
 mod history;
 mod installation;

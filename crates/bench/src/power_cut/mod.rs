@@ -128,7 +128,7 @@ async fn one_round(
 ) -> Result<Lost> {
     let load = load::begin(&server, acknowledged, seed)?;
     sleep(length).await;
-    let unsynced = if seed % 2 == 0 { Unsynced::Coin { seed } } else { Unsynced::Forgotten };
+    let unsynced = if seed.is_multiple_of(2) { Unsynced::Coin { seed } } else { Unsynced::Forgotten };
     let thrown = disk.cut(unsynced).map_err(|e| failed("cut the power", e))?;
     kill_all(&server).await?;
     // The supervisor dies in a power cut too; what comes after is a fresh start.

@@ -103,7 +103,10 @@ pub async fn run(load: Load, stop: Arc<AtomicBool>) -> Result<Summary> {
     let shared = Arc::new(Shared { load, arrivals, acks, last_success_us, longest_gap_us });
     let mut workers = JoinSet::new();
     for at in 0..shared.load.connections {
-        let own = keys.iter().skip(at).step_by(shared.load.connections).cloned().collect();
+        let own = match shared.load.work {
+            Work::PatchOne => keys.clone(),
+            _ => keys.iter().skip(at).step_by(shared.load.connections).cloned().collect(),
+        };
         workers.spawn(Worker::new(shared.clone(), own).run());
     }
     let mut tally = Tally::default();
@@ -134,7 +137,7 @@ async fn prepare(load: &Load, acks: Option<&Writer>) -> Result<Vec<Key>> {
     let count = match load.work {
         Work::Patch { keys } => keys.max(load.connections as u64),
         Work::PatchOne => 1,
-        Work::Create | Work::Get { .. } => return Ok(Vec::new()),
+        Work::Create | Work::Get { .. } | Work::GetEach { .. } => return Ok(Vec::new()),
     };
     let failed =
         |what: String| Error::retry("drill-load-failed", format!("the load cannot prepare its intents: {what}"));
@@ -251,7 +254,8 @@ impl Worker {
                 Work::Create => self.create(arrival).await,
                 Work::Patch { .. } => self.patch(arrival, true).await,
                 Work::PatchOne => self.patch(arrival, false).await,
-                Work::Get { paths } => self.get(arrival, paths).await,
+                Work::Get { paths } => self.get(arrival, paths, true).await,
+                Work::GetEach { paths } => self.get(arrival, paths, false).await,
             }
         }
         self.tally
@@ -304,8 +308,8 @@ impl Worker {
         }
     }
 
-    async fn get(&mut self, arrival: Arrival, paths: &[String]) {
-        let any = work::scatter(self.shared.load.seed, arrival.number);
+    async fn get(&mut self, arrival: Arrival, paths: &[String], scattered: bool) {
+        let any = if scattered { work::scatter(self.shared.load.seed, arrival.number) } else { arrival.number };
         let Some(path) = paths.get(usize::try_from(any % paths.len().max(1) as u64).unwrap_or(0)) else { return };
         let request = Request { method: "GET", path, if_match: None, idempotency_key: None, body: "" };
         let bytes = request.bytes(&self.shared.load.target);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::{
     ffi::OsString,
     fs::{self, File},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -58,6 +58,17 @@ fn failed(what: &str) -> Error {
     Error::retry("drill-site-failed", format!("the drill's own nephkeep {what}"))
 }
 
+/// Not one of the ports that outgoing connections get: a client that tries a dead server's port again and again would
+/// at last connect to itself, and hold the port against the next server.
+fn free_address() -> Result<SocketAddr> {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).map_err(|_| failed("gets no random port"))?;
+    let first = u16::from_le_bytes(random) % 10_000;
+    let address = |at: u16| SocketAddr::from(([127, 0, 0, 1], 21_000 + (first + at) % 10_000));
+    let free = (0..1_000).map(address).find(|address| TcpListener::bind(address).is_ok());
+    free.ok_or_else(|| failed("finds no free port between 21000 and 31000"))
+}
+
 impl Site {
     #[must_use]
     pub fn new(layout: Layout, arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> Self {
@@ -70,9 +81,12 @@ impl Site {
         let unloggable = |error| failed("has no log").with("log", self.log.display()).caused_by(error);
         let log = File::options().create(true).append(true).open(&self.log).map_err(unloggable)?;
         let second = log.try_clone().map_err(unloggable)?;
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listen = match self.address {
+            Some(address) => address,
+            None => free_address()?,
+        };
         let mut command = Command::new(&self.layout.program);
-        command.args(&self.arguments).arg("--listen").arg(listen).envs(self.environment.iter().cloned());
+        command.args(&self.arguments).arg("--listen").arg(listen.to_string()).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0).kill_on_drop(true);
         let child = command.spawn().map_err(|error| failed("does not start").caused_by(error))?;
         let pid = child.id();

@@ -32,6 +32,8 @@ pub enum Work {
     PatchOne,
     /// `GET` of these paths, in no order.
     Get { paths: Vec<String> },
+    /// `GET` of these paths, one after the other.
+    GetEach { paths: Vec<String> },
 }
 
 /// One of the load's own random numbers: depends on seed and number only (splitmix64).

@@ -1,0 +1,111 @@
+//! Drills with the real binary: what is shipped passes and leaves nothing; what is broken on purpose is found by name.
+
+use crate::shared::{Done, Home};
+use serde_json::Value;
+use std::fs;
+
+fn drill(home: &Home, arguments: &[&str]) -> Done {
+    let mut all = vec!["drill", "run"];
+    all.extend(arguments);
+    all.extend(["--load", "8", "--seconds", "0.5", "-o", "json"]);
+    let mut command = home.command();
+    // Its directory is made here, so that what it leaves behind would be seen.
+    command.args(all).env("TMPDIR", home.beside("")).output().unwrap().into()
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+mod shipped {
+    use super::*;
+
+    fn left_behind(home: &Home) -> Vec<String> {
+        let entries = fs::read_dir(home.beside("")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_killed_database_loses_nothing_and_the_evidence_says_so_again() {
+        let home = Home::new();
+        let evidence = home.beside("evidence").display().to_string();
+        let report = drill(&home, &["kill-database", "--rounds", "2", "--evidence", &evidence]).exits(0).json();
+        let account = &report["parts"][0]["account"];
+        assert!(account["acknowledged"].as_u64() > Some(0), "{account}");
+        assert_eq!(
+            (account["present"].as_u64(), account["lost"].as_u64()),
+            (account["acknowledged"].as_u64(), Some(0))
+        );
+        assert_eq!(report["rounds"].as_array().map(Vec::len), Some(2));
+        assert_eq!(report["record"]["head"], report["audit"]["through"]);
+        assert_eq!(left_behind(&home), ["evidence"]);
+
+        home.run(&["drill", "verify", &evidence]).exits(0);
+        assert_eq!(home.run(&["drill", "report", &evidence, "-o", "json"]).exits(0).json()["parts"], report["parts"]);
+        let found = home.beside("evidence/load.found.jsonl");
+        let text = fs::read_to_string(&found).unwrap();
+        fs::write(&found, text.split_once('\n').unwrap().1).unwrap();
+        let told = home.run(&["drill", "verify", &evidence]).exits(1);
+        assert!(told.err.contains("differs: load"), "{}", told.err);
+    }
+
+    #[test]
+    fn a_killed_server_loses_no_change_and_repeats_none() {
+        let home = Home::new();
+        let report = drill(&home, &["kill-server", "--work", "patch", "--rounds", "1", "--abandon-per-mille", "100"]);
+        let report = report.exits(0).json();
+        let part = &report["parts"][0];
+        assert!(part["load"]["in_doubt"].as_u64() > Some(0), "nothing was repeated: {part}");
+        assert_eq!(part["account"]["duplicated"], 0);
+        assert_eq!(left_behind(&home), Vec::<String>::new());
+    }
+
+    /// The faults that drills must find are in no build but one with the cargo feature.
+    #[test]
+    fn no_seeded_bug_can_be_reached() {
+        let told = drill(&Home::new(), &["kill-database", "--seeded-bug", "skip-dedupe"]).exits(2);
+        assert!(told.err.contains("unexpected argument '--seeded-bug'"), "{}", told.err);
+        let program = fs::read(env!("CARGO_BIN_EXE_nephkeep")).unwrap();
+        for word in ["DRILL_SEEDED_BUG", "skip-dedupe", "sync-commit-off", "skip-epoch"] {
+            let found = program.windows(word.len()).any(|window| window == word.as_bytes());
+            assert!(!found, "'{word}' stands in the program");
+        }
+    }
+
+    #[test]
+    fn what_drills_there_are_is_told() {
+        let home = Home::new();
+        let list = home.run(&["drill", "list", "-o", "json"]).exits(0).json();
+        let names: Vec<_> =
+            list.as_array().unwrap().iter().filter_map(|drill: &Value| drill["name"].as_str()).collect();
+        assert_eq!(names, ["kill-database", "kill-server", "pause-leader"]);
+        assert_eq!(home.run(&["drill", "report", "/nowhere"]).exits(4).err.contains("drill-evidence-unusable"), true);
+        home.run(&["drill", "run", "kill-database", "--dry-run"]).exits(0);
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+mod seeded {
+    use super::*;
+
+    #[track_caller]
+    fn finds(arguments: &[&str], what: &str) {
+        let told = drill(&Home::new(), arguments).exits(1);
+        let report: Value = told.json();
+        let findings: Vec<_> = report["findings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(findings.iter().any(|finding| finding.contains(what)), "{findings:?}");
+    }
+
+    #[test]
+    fn without_sync_a_killed_database_loses_what_was_acknowledged() {
+        finds(&["kill-database", "--rounds", "4", "--seeded-bug", "sync-commit-off"], "acknowledged writes lost");
+    }
+
+    #[test]
+    fn without_deduplication_a_repeated_request_is_there_twice() {
+        let arguments = ["kill-server", "--rounds", "1", "--abandon-per-mille", "200", "--seeded-bug", "skip-dedupe"];
+        finds(&arguments, "requests duplicated");
+    }
+
+    #[test]
+    fn without_the_epoch_a_fenced_leader_writes() {
+        finds(&["pause-leader", "--rounds", "1", "--seeded-bug", "skip-epoch"], "a fenced leader wrote");
+    }
+}
