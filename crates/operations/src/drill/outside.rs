@@ -4,7 +4,7 @@ use super::{
     account::{Account, account},
     ackfile::{self, Line, Tail},
     faults, gather,
-    load::Summary,
+    load::{PREPARED_FROM, Summary},
     report::{self, Part},
     work::Target,
 };
@@ -85,12 +85,21 @@ impl Outside {
         Ok(self.acknowledged)
     }
 
+    /// Waits until its preparations are over and the load itself has begun.
+    pub async fn begun(&mut self, limit: Duration) -> Result<()> {
+        self.first(|line| line.number < PREPARED_FROM, limit).await.map(drop)
+    }
+
     /// When the first request that was sent after a moment was acknowledged.
     pub async fn heard_after(&mut self, at_us: u64, limit: Duration) -> Result<u64> {
+        self.first(|line| line.sent_us > at_us, limit).await
+    }
+
+    async fn first(&mut self, is_it: impl Fn(&Line) -> bool, limit: Duration) -> Result<u64> {
         let begun = Instant::now();
         while begun.elapsed() < limit {
             let lines = self.more()?;
-            if let Some(first) = lines.iter().filter(|line| line.sent_us > at_us).map(|line| line.heard_us).min() {
+            if let Some(first) = lines.iter().filter(|line| is_it(line)).map(|line| line.heard_us).min() {
                 return Ok(first);
             }
             if let Ok(Some(status)) = self.child.try_wait() {

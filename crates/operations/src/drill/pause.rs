@@ -47,7 +47,7 @@ async fn on_record(plan: &Plan, pair: &mut Pair, began: String, tell: &(dyn Fn(S
         loads.push(Outside::start(&plan.orders(&program, name, seed), &server.target()?).await?);
     }
     for load in &mut loads {
-        load.heard_after(0, RECOVERY_LIMIT).await?;
+        load.begun(RECOVERY_LIMIT).await?;
     }
     let mut report = plan.report(began);
     for round in 1..=plan.rounds {

@@ -110,7 +110,7 @@ pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -
     let target = site.target()?;
     let program = site.layout.program.clone();
     let mut load = Outside::start(&plan.orders(&program, "load", plan.seed), &target).await?;
-    load.heard_after(0, RECOVERY_LIMIT).await?;
+    load.begun(RECOVERY_LIMIT).await?;
     let mut report = plan.report(began);
     for round in 1..=plan.rounds {
         sleep(plan.moment(round)).await;
