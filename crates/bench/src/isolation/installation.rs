@@ -19,6 +19,8 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
+/// Read by a binary with the feature `seeded-bugs` only.
+const SEEDED_BUG: &str = "DRILL_SEEDED_BUG";
 const START_LIMIT: Duration = Duration::from_secs(60);
 const PORTS: std::ops::Range<u16> = 21_000..32_000;
 
@@ -147,8 +149,9 @@ impl Installation {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEPHKEEP_")) {
             command.env_remove(name);
         }
+        command.env_remove(SEEDED_BUG);
         if let Some(bug) = self.bug {
-            command.env("NEPHKEEP_SEEDED_BUG", bug);
+            command.env(SEEDED_BUG, bug);
         }
         command.current_dir(self.place.path());
         command
