@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod connection;
+mod hermitage;
 mod leading;
 mod loads;
 mod local;
