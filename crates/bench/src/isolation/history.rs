@@ -4,7 +4,7 @@
 //! process whose outcome is unknown is never used again: its transaction may still be running.
 
 use adya::{
-    r#gen::{Gen, GenOpts, Kind, TxnOp, op_line},
+    r#gen::{Gen, GenOpts, Kind, Rng, TxnOp, op_line},
     run::Outcome,
 };
 use parking_lot::Mutex;
@@ -12,6 +12,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
+
+/// Share of transactions that look at one of the last keys, also at those nobody writes any more: a server that was
+/// left behind remembers these.
+const BACKWARD_LOOKS: f64 = 0.25;
+const BACKWARD: usize = 48;
 
 /// Two ways to look at the same record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +63,7 @@ pub struct Recorder {
 
 struct Log {
     generator: Gen,
+    random: Rng,
     next_index: usize,
     next_process: usize,
     text: String,
@@ -65,6 +71,17 @@ struct Log {
     keys: BTreeSet<i64>,
     /// Why transactions failed or stayed unknown, and how often.
     reasons: BTreeMap<String, usize>,
+}
+
+impl Log {
+    fn draw(&mut self) -> Vec<TxnOp> {
+        if self.keys.is_empty() || !self.random.chance(BACKWARD_LOOKS) {
+            return self.generator.txn();
+        }
+        let known = self.keys.len().min(BACKWARD);
+        let back = usize::try_from(self.random.below(known as u64)).unwrap_or_default();
+        self.keys.iter().rev().nth(back).map(|key| vec![TxnOp::Read(*key)]).unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Recorder {
@@ -77,6 +94,7 @@ impl Recorder {
     pub fn new(workload: Workload, seed: u64) -> Self {
         let log = Log {
             generator: Gen::new(workload.generator(), seed),
+            random: Rng::new(seed),
             next_index: 0,
             next_process: 0,
             text: String::new(),
@@ -97,7 +115,7 @@ impl Recorder {
     /// Draws the next transaction and notes that it is asked for.
     pub fn invoke(&self, process: usize) -> Vec<TxnOp> {
         let mut log = self.log.lock();
-        let steps = log.generator.txn();
+        let steps = log.draw();
         self.note(&mut log, "invoke", process, &steps, &[]);
         steps
     }

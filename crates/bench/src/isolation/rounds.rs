@@ -74,7 +74,9 @@ pub async fn run(
     }
     written(installation, servers).await?;
     eprintln!("isolation:   written again after {:.1} s", began.elapsed().as_secs_f64());
-    sleep(length.mul_f64(0.5)).await;
+    // One that woke up from a pause needs time to be caught.
+    let rest = if fault == Fault::PauseLeader { 1.0 } else { 0.5 };
+    sleep(length.mul_f64(rest)).await;
     Ok(())
 }
 

@@ -28,6 +28,8 @@ const ATTEMPTS: usize = 8;
 /// Refusals that stay true for ever: versions only go up and nothing is deleted here. So an earlier copy of the same
 /// request can no longer succeed either.
 const FINAL: [&str; 4] = ["version-conflict", "already-exists", "not-found", "precondition-failed"];
+/// Refusals that promise that nothing was written. They are taken at their word: a lie shows as a read of what failed.
+const UNDONE: [&str; 3] = ["not-leader", "record-unreachable", "shutting-down"];
 
 #[derive(Debug)]
 pub struct Client {
@@ -165,18 +167,14 @@ impl Client {
                     continue;
                 }
                 Reply::Answered(200, receipt) => return Committed::Receipt(receipt),
-                // Nothing is written by a follower.
-                Reply::Answered(307, _) => "no leader".to_owned(),
-                Reply::Answered(status @ 400..500, problem) => {
-                    let code = problem["code"].as_str().map_or_else(|| format!("status {status}"), str::to_owned);
-                    if !doubt || FINAL.contains(&code.as_str()) {
+                Reply::Answered(status, problem) => {
+                    let code = code_of(status, &problem);
+                    let certain = (400..500).contains(&status) && (!doubt || FINAL.contains(&code.as_str()));
+                    if certain && !UNDONE.contains(&code.as_str()) {
                         return Committed::Refused(code);
                     }
+                    doubt |= status >= 500 && !UNDONE.contains(&code.as_str());
                     code
-                }
-                Reply::Answered(status, problem) => {
-                    doubt = true;
-                    problem["code"].as_str().map_or_else(|| format!("status {status}"), str::to_owned)
                 }
                 Reply::InDoubt => {
                     doubt = true;
@@ -258,10 +256,12 @@ fn reference(workload: Workload, key: i64) -> Value {
 
 fn unanswered(reply: &Reply) -> String {
     match reply {
-        Reply::Answered(status, problem) => {
-            format!("read: {}", problem["code"].as_str().map_or_else(|| status.to_string(), str::to_owned))
-        }
+        Reply::Answered(status, problem) => format!("read: {}", code_of(*status, problem)),
         Reply::NotSent => "read: no server".to_owned(),
         Reply::InDoubt => "read: no answer".to_owned(),
     }
+}
+
+fn code_of(status: u16, problem: &Value) -> String {
+    problem["code"].as_str().map_or_else(|| format!("status {status}"), str::to_owned)
 }
