@@ -8,10 +8,10 @@ step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 step "Build (release)"
 cargo build --quiet --release -p nephkeep
-cargo build --quiet --release -p testkit --example intents
+cargo build --quiet --release -p testkit --bin intents
 program=$PWD/target/release/nephkeep
 [ -n "${CARGO_TARGET_DIR:-}" ] && program=$CARGO_TARGET_DIR/release/nephkeep
-generator=$(dirname "$program")/examples/intents
+generator=$(dirname "$program")/intents
 
 # PostgreSQL runs under an unprivileged account: the directory on the way must be open to it.
 work=$(mktemp -d "${TMPDIR:-/tmp}/nephkeep-demo.XXXXXX")
@@ -24,7 +24,7 @@ note_pids() {
     local file pid
     while IFS= read -r file; do
         pid=$(head -n 1 "$file" 2>/dev/null || true)
-        [[ $pid =~ ^[0-9]+$ ]] && pids+=("$pid")
+        if [[ $pid =~ ^[0-9]+$ ]]; then pids+=("$pid"); fi
     done < <(find "$work" \( -name 'postmaster.pid' -o -name '*.pid' \) 2>/dev/null)
 }
 
