@@ -17,7 +17,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -135,7 +135,7 @@ impl Stand {
         };
         let (server, database) = (self.site.pid(), self.database());
         let sampler = Sampler::begin();
-        let summary = on_one_thread(load).await?;
+        let summary = on_one_thread(load, Arc::default()).await?;
         let used = sampler.end(server, &database);
         if summary.answered == 0 {
             return Err(failed("nothing was answered").with("refused", format!("{:?}", summary.refused)));
@@ -159,7 +159,7 @@ impl Stand {
             abandon_per_mille: 0,
             ack_file: None,
         };
-        on_one_thread(load).await
+        on_one_thread(load, Arc::default()).await
     }
 
     /// Paths of this many stored intents.
@@ -225,17 +225,17 @@ async fn connect(target: &Target) -> Result<Connection> {
 }
 
 /// The load is one thread, as an external client would be.
-async fn on_one_thread(load: Load) -> Result<Summary> {
+pub async fn on_one_thread(load: Load, stop: Arc<AtomicBool>) -> Result<Summary> {
     let ran = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no runtime for the load").caused_by(error))?;
-        runtime.block_on(load::run(load, Arc::default()))
+        runtime.block_on(load::run(load, stop))
     });
     ran.await.map_err(|error| Error::bug("the load ended unexpectedly").caused_by(error))?
 }
 
 /// Where an installation has what; the same as in the `nephkeep` crate, whose `up` is what runs here.
-fn layout(program: PathBuf, root: PathBuf) -> Layout {
+pub fn layout(program: PathBuf, root: PathBuf) -> Layout {
     Layout {
         program,
         running: root.join("run/server.json"),

@@ -5,6 +5,7 @@
 //! Half of the rounds drop every unsynced page, the others keep each by a coin, which tears what lies on several pages.
 
 mod load;
+mod whole;
 
 use crate::Verdict;
 use clap::Args;
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Of the load's jitter and of the coin
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only PostgreSQL, without the rounds of the whole nephkeep
+    #[arg(long)]
+    only_postgresql: bool,
     /// POSIX to the letter: a new name is durable by fsync of its directory only
     #[arg(long)]
     strict_names: bool,
@@ -55,13 +59,19 @@ pub async fn run(arguments: Arguments) -> Verdict {
         return Ok(true);
     }
     let shipped = series(&arguments, &[], arguments.rounds, false).await?;
+    let whole = if arguments.only_postgresql { None } else { Some(Box::pin(whole::run(&arguments)).await?) };
     let off = [("fsync".to_owned(), "off".to_owned())];
     let control = series(&arguments, &off, CONTROL_ROUNDS_MAX, true).await?;
+    if let Some(whole) = &whole {
+        let (rounds, acknowledged, damaged) = (whole.rounds, whole.acknowledged, whole.damaged);
+        println!("power-cut, whole nephkeep: rounds {rounds}, acknowledged {acknowledged}, lost or damaged {damaged}");
+    }
     println!(
         "power-cut: rounds {}, acknowledged {}, lost {}; control fsync=off: lost {}",
         shipped.rounds, shipped.acknowledged, shipped.lost, control.lost
     );
-    Ok(shipped.lost == 0 && shipped.acknowledged > 0 && control.lost > 0)
+    let whole = whole.is_none_or(|whole| whole.damaged == 0 && whole.acknowledged > 0);
+    Ok(whole && shipped.lost == 0 && shipped.acknowledged > 0 && control.lost > 0)
 }
 
 /// Rounds on one disk; a control ends with its first loss.

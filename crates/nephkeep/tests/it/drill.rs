@@ -2,7 +2,6 @@
 
 use crate::shared::{Done, Home};
 use serde_json::Value;
-use std::fs;
 
 fn drill(home: &Home, arguments: &[&str]) -> Done {
     let mut all = vec!["drill", "run"];
@@ -16,6 +15,7 @@ fn drill(home: &Home, arguments: &[&str]) -> Done {
 #[cfg(not(feature = "seeded-bugs"))]
 mod shipped {
     use super::*;
+    use std::fs;
 
     fn left_behind(home: &Home) -> Vec<String> {
         let entries = fs::read_dir(home.beside("")).unwrap();

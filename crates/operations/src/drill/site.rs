@@ -76,6 +76,11 @@ impl Site {
         Self { layout, arguments, environment, log, child: None, address: None }
     }
 
+    /// Where the server's own words go; beside its directory by default.
+    pub fn log_to(&mut self, path: PathBuf) {
+        self.log = path;
+    }
+
     /// Starts the server and waits until it says where it is. From the second time on it keeps its address.
     pub async fn start(&mut self) -> Result<()> {
         let unloggable = |error| failed("has no log").with("log", self.log.display()).caused_by(error);

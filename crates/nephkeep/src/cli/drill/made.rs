@@ -21,7 +21,7 @@ pub type Bug = Option<(&'static str, String)>;
 
 #[derive(Debug)]
 pub enum Made {
-    One(Site),
+    One(Box<Site>),
     Two(Box<Pair>),
 }
 
@@ -30,7 +30,7 @@ impl Made {
     pub fn one(place: &Path, bug: Bug) -> Outcome<Self> {
         let parts = Parts::of(&place.join("nephkeep"))?;
         let arguments = vec!["up".into(), parts.layout.root().into()];
-        Ok(Self::One(Site::new(parts.layout()?, arguments, environment(bug))))
+        Ok(Self::One(Box::new(Site::new(parts.layout()?, arguments, environment(bug)))))
     }
 
     /// Two servers on the record of a first one.
