@@ -1,17 +1,38 @@
 //! Erasure of a subject in the record (RECORD 8, 11): no new document, then no key, then no subject.
 //!
 //! The order of the whole is kept by the caller: durable in the transparency log first, then `erasure_begin`, then the
-//! keystore, then `erasure_complete`. Each may be repeated.
+//! keystore, then `erasure_complete`. Each may be repeated. Only the leader's memory holds documents in clear, so only it
+//! erases.
 
-use crate::{Ledger, read::rows::unsigned, subjects::State};
-use keys::KeyId;
+use crate::{Ledger, connection::classify, read::rows::unsigned, subjects::State};
+use keys::{KeyId, Keystore};
 use model::{Access, Action, Error, Result, Subject};
+use tokio_postgres::Client;
 
 const KEY: &str = "SELECT key_id, state FROM nephkeep.subject WHERE tenant = $1 AND subject = $2";
+
+/// The newest key in use, and those that are gone for good.
+const USED: &str = "
+    SELECT max(key_id), false FROM nephkeep.subject HAVING count(*) > 0
+    UNION ALL SELECT key_id, true FROM nephkeep.subject WHERE state = 2";
 
 /// Only forward: live, erasing, erased.
 const MOVE: &str = "
     UPDATE nephkeep.subject SET state = greatest(state, $3) WHERE tenant = $1 AND subject = $2 RETURNING key_id, state";
+
+/// The record recognises a keystore that was rolled back (RECORD 8): it knows less than was handed out, and would hand
+/// it out again, or it still has what was erased.
+pub(crate) async fn check_keystore(client: &Client, keystore: &Keystore) -> Result<()> {
+    for row in client.query(USED, &[]).await.map_err(|error| classify(&error))? {
+        let key = KeyId(unsigned(row.get(0))?);
+        if !keystore.is_destroyed(key)? && row.get(1) {
+            let message = "this keystore is older than the record: it still has a key that was destroyed by an erasure; \
+                bring the newest generation and slot back";
+            return Err(Error::refused("keystore-too-old", message).with("key", key.0));
+        }
+    }
+    Ok(())
+}
 
 impl Ledger {
     /// The key of a subject; refused for a subject without documents.
@@ -23,17 +44,18 @@ impl Ledger {
     /// From now on the record refuses documents of the subject, and no cache shows one.
     pub async fn erasure_begin(&self, access: &Access, subject: &Subject) -> Result<KeyId> {
         access.check(Action::Administer, &access.tenant, None)?;
+        self.record().lease.check_leading()?;
         let key = self.subject_row(MOVE, access, subject, Some(State::Erasing)).await?;
-        self.forget_documents();
+        self.forget_documents().await?;
         Ok(key)
     }
 
     /// The key is destroyed everywhere.
     pub async fn erasure_complete(&self, access: &Access, subject: &Subject) -> Result<()> {
         access.check(Action::Administer, &access.tenant, None)?;
+        self.record().lease.check_leading()?;
         self.subject_row(MOVE, access, subject, Some(State::Erased)).await?;
-        self.forget_documents();
-        Ok(())
+        self.forget_documents().await
     }
 
     async fn subject_row(&self, text: &str, access: &Access, subject: &Subject, state: Option<State>) -> Result<KeyId> {
@@ -53,8 +75,12 @@ impl Ledger {
     }
 
     /// Documents in clear leave the cache; what is read again comes from its envelope, or not at all.
-    fn forget_documents(&self) {
+    async fn forget_documents(&self) -> Result<()> {
         let record = self.record();
+        // A batch that decided before the subject was marked has to be remembered before it can be forgotten.
+        drop(record.settling.lock().await);
         record.cache.clear(record.published.get());
+        // Another leader's memory is not ours to clear: the order is repeated there.
+        record.lease.check_leading()
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     changes, clock,
     committer::{self, Job, Offenders, Stored, Waiting},
     connection::{ADMINISTRATION, Connector},
+    erasure,
     fetch::Fetcher,
     lease::Lease,
     metrics::Metrics,
@@ -79,6 +80,7 @@ impl Ledger {
     ) -> Result<Self> {
         let mut session = connector.connect("nephkeep migrations", ADMINISTRATION).await?;
         migrations::apply(&mut session.client, Phase::Expand).await?;
+        erasure::check_keystore(&session.client, &keystore).await?;
         drop(session);
         let (queue, receiver) = mpsc::channel(settings.queue_groups);
         let waiting = Waiting::new(receiver, settings.batch_groups, settings.batch_bytes);
@@ -286,6 +288,7 @@ fn record(
         metrics: Arc::default(),
         holder: uuid::Uuid::new_v4().to_string(),
         names_missed: tokio::sync::Notify::new(),
+        settling: tokio::sync::Mutex::default(),
         stopped: std::sync::OnceLock::new(),
         settings,
     })

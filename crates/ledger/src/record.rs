@@ -8,6 +8,7 @@ use crate::{
     lease::Lease,
     metrics::Metrics,
     publish::{Lives, Published},
+    read::serve::blocking,
     ring::Ring,
     subjects::Subjects,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Record {
     pub holder: String,
     /// A reader met an incomplete index of names.
     pub names_missed: tokio::sync::Notify,
+    /// Held from before a batch decides until what it stored is remembered.
+    pub settling: tokio::sync::Mutex<()>,
     /// NK002 was raised: nothing more is written by this process.
     pub stopped: OnceLock<String>,
 }
@@ -42,6 +45,11 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn shard(&self) -> Shard {
         self.settings.shard
+    }
+    /// Keys that another server on the same keystore has destroyed are gone from here too.
+    pub(crate) async fn see_erasures(&self) -> Result<()> {
+        let keystore = Arc::clone(&self.keystore);
+        blocking(move || keystore.refresh()).await
     }
     /// A stored position, as it leaves memory.
     pub(crate) fn position(&self, ordinal: u32, n: u64) -> Result<Position> {

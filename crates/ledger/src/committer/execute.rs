@@ -25,6 +25,8 @@ impl Leader<'_> {
             }
             let uuid = uuid::Uuid::new_v4().to_string();
             self.session.take_unreplicated();
+            let record = self.record;
+            let settling = record.settling.lock().await;
             let sent = Moment::now();
             let head = self.head(uuid.clone());
             let ran = {
@@ -44,6 +46,7 @@ impl Leader<'_> {
                 Ok(_) => None,
                 Err(error) => Some(error),
             };
+            drop(settling);
             attempts += 1;
             let kind = fault.as_ref().map_or(Fault::Unknown, Fault::of);
             match (kind, fault) {

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// How often a follower looks at the head.
 const LOOK: Duration = Duration::from_millis(100);
+/// How soon a follower sees what the leader has erased.
+const SEE_ERASURES: Duration = Duration::from_secs(1);
 const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
@@ -58,7 +60,7 @@ fn unavailable(record: &Record) -> Error {
 
 async fn follow(record: &Record, waiting: &mut Waiting, pause: &mut Duration) -> Result<Won> {
     let session = Session::open(&record.connector, &record.settings).await?;
-    let mut watch = Watch::default();
+    let (mut watch, mut erasures) = (Watch::default(), Erasures::default());
     loop {
         let sent = Moment::now();
         let Some(found) = head::read(session.client(), record.shard()).await? else {
@@ -68,15 +70,34 @@ async fn follow(record: &Record, waiting: &mut Waiting, pause: &mut Duration) ->
         record.lives.set(head::lives(session.client(), record.shard()).await?);
         record.publish(found.published);
         *pause = BACK_OFF;
+        erasures.look(record).await;
         let expired = watch.expired(found.epoch, found.renewals, found.lease, sent);
         if record.stopped.get().is_none()
             && (expired || may_skip(record, &found))
-            && let Some(term) = head::bump(&session, record, found.epoch).await?
+            && let Some(term) = head::bump(&session, record, found.epoch, Some(found.renewals)).await?
         {
             return Ok(Won { session, term });
         }
         record.lease.lose(found.holder_url.clone().filter(|_| found.holder != record.holder));
         waiting.refuse_for(LOOK.min(record.lease.duration() / 10), || refusal(record)).await;
+    }
+}
+
+/// When the keystore was last looked at for what the leader has erased.
+#[derive(Default)]
+struct Erasures(Option<Moment>);
+
+impl Erasures {
+    async fn look(&mut self, record: &Record) {
+        let now = Moment::now();
+        if self.0.is_some_and(|last| now.since(last) < SEE_ERASURES) {
+            return;
+        }
+        // In the middle of the leader's change it may not be readable; a leader begins only after a look that was.
+        match record.see_erasures().await {
+            Ok(()) => self.0 = Some(now),
+            Err(error) => tracing::warn!(%error, "what was erased cannot be seen; looking again"),
+        }
     }
 }
 

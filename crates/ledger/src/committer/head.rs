@@ -94,27 +94,35 @@ fn lease_ms(record: &Record) -> i32 {
 }
 
 /// Takes the lease away from `epoch`: waits for a zombie's row lock, and repeats until one bump is committed
-/// synchronously and without a warning (RECORD 3). `None`: another was faster.
-pub(crate) async fn bump(session: &Session, record: &Record, mut epoch: u64) -> Result<Option<Term>> {
+/// synchronously and without a warning (RECORD 3). `None`: another was faster, or the holder was: it has renewed
+/// since its `renewals` were seen, and trusts what it remembers (RECORD 4).
+pub(crate) async fn bump(
+    session: &Session,
+    record: &Record,
+    mut epoch: u64,
+    seen: Option<u64>,
+) -> Result<Option<Term>> {
+    let mut seen = seen.map(signed);
     let text =
         "UPDATE nephkeep.log_head SET epoch = epoch + 1, holder = $3, holder_url = $4, flock = $5, lease_ms = $6,
             renewals = renewals + 1, released = false
-        WHERE shard = $1 AND epoch = $2 RETURNING epoch, next, hlc";
+        WHERE shard = $1 AND epoch = $2 AND renewals = coalesce($7::int8, renewals) RETURNING epoch, next, hlc";
     let (shard, lease_ms) = (shard_code(record.shard()), lease_ms(record));
     loop {
         session.take_unreplicated();
         let sent = Moment::now();
         let url = &record.settings.holder_url;
         let flock = record.settings.flock;
+        let own = signed(epoch);
         let bumped =
-            session.client().query_opt(text, &[&shard, &signed(epoch), &record.holder, url, &flock, &lease_ms]).await;
+            session.client().query_opt(text, &[&shard, &own, &record.holder, url, &flock, &lease_ms, &seen]).await;
         let row = match bumped {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(None),
             Err(error) if Fault::of(&error) == Fault::Again => continue,
             Err(error) => return Err(classify(&error)),
         };
-        epoch = unsigned(row.get(0))?;
+        (epoch, seen) = (unsigned(row.get(0))?, None);
         if !session.take_unreplicated() {
             return Ok(Some(Term { epoch, next: unsigned(row.get(1))?, hlc: Hlc(unsigned(row.get(2))?), sent }));
         }

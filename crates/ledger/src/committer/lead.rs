@@ -74,6 +74,7 @@ impl<'a> Leader<'a> {
     async fn begin(record: &'a Record, won: Won, stop: watch::Receiver<bool>) -> Result<Self> {
         let Won { session, term } = won;
         record.lives.set(head::lives(session.client(), record.shard()).await?);
+        record.see_erasures().await?;
         let micros = clock::wall_micros().max(term.hlc.micros());
         let width = record.settings.change_partition;
         let ensured = partitions::ensure(session.client(), width, term.next, micros).await?;

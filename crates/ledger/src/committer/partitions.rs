@@ -49,10 +49,23 @@ pub(crate) async fn ensure(client: &Client, width: u64, next: u64, micros: u64) 
     for part in parts {
         create(client, &part).await.map_err(failed)?;
     }
-    // Looked up over two days: what is older than that has expired.
-    drop_expired(client, Timed::Request, date_of(day - REQUEST_DAYS)?).await?;
+    drop_requests(client, date_of(day - REQUEST_DAYS)?).await;
     // The next call comes while one partition ahead is still untouched.
     Ok(Ensured { n: (first + 1) * width, day })
+}
+
+/// Requests are looked up over two days: what is older has expired. Somebody's long query (a dump) must not hold up the
+/// committer: what cannot be dropped now goes with a later day.
+async fn drop_requests(client: &Client, before: Date) {
+    let dropped = async {
+        client.batch_execute("SET lock_timeout = '500ms'").await.map_err(failed)?;
+        let dropped = drop_expired(client, Timed::Request, before).await;
+        client.batch_execute("SET lock_timeout = 0").await.map_err(failed)?;
+        dropped
+    };
+    if let Err(error) = dropped.await {
+        tracing::warn!(%error, "expired idempotency keys could not be dropped; they go later");
+    }
 }
 
 fn positions(at: u64, width: u64) -> Part {

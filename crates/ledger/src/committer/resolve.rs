@@ -98,7 +98,7 @@ impl Leader<'_> {
             *fresh = true;
         }
         let term = loop {
-            if let Some(term) = head::bump(&self.session, self.record, self.epoch).await? {
+            if let Some(term) = head::bump(&self.session, self.record, self.epoch, None).await? {
                 break term;
             }
             let Some(found) = head::read(self.session.client(), self.record.shard()).await? else {

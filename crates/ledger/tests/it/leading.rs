@@ -134,3 +134,26 @@ async fn a_statement_that_writes_other_rows_than_it_decided_stops_the_committer(
     assert_eq!(opened.number("SELECT count(*) FROM nephkeep.resource").await, 1);
     opened.assert_sound().await;
 }
+
+/// The holder renews in the very moment in which a successor, having waited long enough, takes over.
+#[tokio::test]
+async fn a_holder_that_renews_just_in_time_is_waited_for_anew() {
+    let first = Opened::new().await;
+    first.ledger.close().await;
+    let orphan = "UPDATE nephkeep.log_head SET released = false, holder = 'slow', flock = false";
+    first.sql().await.batch_execute(orphan).await.unwrap();
+    let mut holder = first.sql().await;
+    let renewal = holder.transaction().await.unwrap();
+    renewal.execute("UPDATE nephkeep.log_head SET renewals = renewals + 1", &[]).await.unwrap();
+    let second = first.beside(quick()).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'nephkeep committer' AND wait_event_type = 'Lock' AND datname = current_database()";
+    let sql = first.sql().await;
+    while sql.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let renewed = std::time::Instant::now();
+    renewal.commit().await.unwrap();
+    assert_eq!(until_leading(&second).await, 2);
+    assert!(renewed.elapsed() >= quick().lease, "the holder trusts its memory for most of a lease: {renewed:?}");
+}

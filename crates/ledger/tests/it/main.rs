@@ -3,6 +3,7 @@
 
 mod connection;
 mod hermitage;
+mod erasing;
 mod leading;
 mod loads;
 mod local;

@@ -15,7 +15,7 @@ pub struct Opened {
     pub keystore: Arc<Keystore>,
     pub log: Arc<TransparencyLog>,
     pub access: Access,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 pub fn connector(config: &Config) -> Connector {
@@ -68,11 +68,19 @@ impl Opened {
     pub async fn beside(&self, settings: Settings) -> Self {
         Self::with(self.config.clone(), settings, self.keystore.clone(), shared::directory()).await
     }
+    /// Another server on the same record that opened the same keystore for itself, as another process does.
+    pub async fn apart(&self, settings: Settings) -> Self {
+        let keystore = Keystore::open(&self.keys()).unwrap();
+        Self::with(self.config.clone(), settings, Arc::new(keystore), shared::directory()).await
+    }
+    pub fn keys(&self) -> keys::Settings {
+        keys::Settings::under(&self.directory.path().join("keys"))
+    }
     async fn with(config: Config, settings: Settings, keystore: Arc<Keystore>, directory: tempfile::TempDir) -> Self {
         let log = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
         let ledger = Ledger::open(settings, connector(&config), keystore.clone(), log.clone()).await.unwrap();
         let access = Access::new("ann", &[Role::Writer], &tenant(), "test");
-        Self { ledger, config, keystore, log, access, _directory: directory }
+        Self { ledger, config, keystore, log, access, directory }
     }
 
     pub async fn one(&self, id: &str, op: Op, text: &str) -> Result<Receipt> {
