@@ -1,10 +1,11 @@
 //! A hybrid logical clock: wall time that never goes back (RECORD 13). Kept in `log_head`.
 
-/// Microseconds since 1970-01-01T00:00:00Z in the upper 52 bits, a counter in the lower 12.
+/// Microseconds since 1970-01-01T00:00:00Z in the upper 54 bits, a counter in the lower 10, so that the signed columns
+/// of the record hold it until 2255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hlc(pub u64);
 
-const COUNTER_BITS: u32 = 12;
+const COUNTER_BITS: u32 = 10;
 
 impl Hlc {
     #[must_use]
@@ -33,5 +34,15 @@ mod tests {
         assert!(second > first);
         assert_eq!(second.micros(), 2_000);
         assert_eq!(second.next(3_000).micros(), 3_000);
+    }
+
+    #[test]
+    fn a_signed_column_holds_it_for_two_centuries() {
+        let year_2226 = 256 * 31_557_600 * 1_000_000_u64;
+        assert!(i64::try_from(Hlc::from_micros(year_2226).0).is_ok());
+        // More events than the counter holds in one microsecond go on into the next.
+        let mut many = Hlc::from_micros(7);
+        (0..5_000).for_each(|_| many = many.next(7));
+        assert!(many.micros() > 7 && many > Hlc::from_micros(7));
     }
 }

@@ -169,6 +169,29 @@ async fn partitions_are_made_ahead_and_in_an_emergency() {
     opened.assert_sound().await;
 }
 
+/// A dump, or somebody's open transaction.
+#[tokio::test]
+async fn a_long_query_does_not_hold_up_the_committer_when_keys_expire() {
+    let first = Opened::new().await;
+    first.ledger.close().await;
+    let old = "CREATE TABLE nephkeep.request_2020_01_01 PARTITION OF nephkeep.request \
+        FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')";
+    first.sql().await.batch_execute(old).await.unwrap();
+    let mut dump = first.sql().await;
+    let dumping = dump.transaction().await.unwrap();
+    dumping.query("SELECT * FROM nephkeep.request", &[]).await.unwrap();
+    let second = first.beside(quick()).await;
+    let mut leadership = second.ledger.watch_leadership();
+    let leading = leadership.wait_for(|now| matches!(now, ledger::Leadership::Leader { .. }));
+    drop(tokio::time::timeout(Duration::from_secs(30), leading).await.unwrap().unwrap());
+    second.one("a", Op::Create, "1").await.unwrap();
+    dumping.rollback().await.unwrap();
+    second.ledger.close().await;
+    let third = first.beside(quick()).await;
+    third.one("b", Op::Create, "1").await.unwrap();
+    assert_eq!(third.number("SELECT count(*) FROM pg_class WHERE relname = 'request_2020_01_01'").await, 0);
+}
+
 #[tokio::test]
 async fn a_transaction_without_writes_reads_at_one_position() {
     let opened = Opened::new().await;

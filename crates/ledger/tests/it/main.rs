@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod connection;
-mod hermitage;
 mod erasing;
+mod hermitage;
 mod leading;
 mod loads;
 mod local;
