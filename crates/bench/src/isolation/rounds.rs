@@ -7,8 +7,11 @@ use super::{
 };
 use adya::r#gen::Rng;
 use model::{Error, Result};
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -26,6 +29,8 @@ const CYCLE: [Fault; 4] = [Fault::KillDatabase, Fault::KillServer, Fault::PauseL
 /// A successor waits for 1.25 leases of 5 s.
 const SUCCESSION_LIMIT: Duration = Duration::from_secs(20);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+const PRESSERS: usize = 24;
+const PRESSING: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Fault {
@@ -74,25 +79,46 @@ pub async fn run(
     }
     written(installation, servers).await?;
     eprintln!("isolation:   written again after {:.1} s", began.elapsed().as_secs_f64());
-    // One that woke up from a pause needs time to be caught.
-    let rest = if fault == Fault::PauseLeader { 1.0 } else { 0.5 };
-    sleep(length.mul_f64(rest)).await;
+    sleep(length.mul_f64(0.5)).await;
     Ok(())
 }
 
 async fn pause_leader(installation: &Installation, servers: &Servers, length: Duration) -> Result<()> {
     let paused = leader(installation, servers, RECOVERY_LIMIT).await?;
     let successor = if paused == Which::First { Which::Second } else { Which::First };
+    let pressing = press(installation.address(paused), servers);
+    sleep(PRESSING).await;
     installation.pause(paused);
     let succeeded = wait_until(SUCCESSION_LIMIT, async || leads(installation, servers, successor).await).await;
     // The successor writes what the sleeper does not know.
     sleep(length.mul_f64(0.5)).await;
     installation.resume(paused);
+    sleep(length.mul_f64(0.5)).await;
+    drop(pressing);
     if succeeded {
         return Ok(());
     }
     let what = "the leader slept past its lease, but the other server did not take over";
     Err(Error::bug(what).with("its log", installation.last_words(successor)))
+}
+
+/// Writers of keys that are in no history: a leader that is put to sleep in the middle of its work wakes up with work
+/// waiting, which is when it could harm. They end when dropped.
+fn press(server: SocketAddr, servers: &Servers) -> JoinSet<()> {
+    let mut pressing = JoinSet::new();
+    for number in 0..PRESSERS {
+        let mut door = Door::new(vec![server], servers.token.clone(), 0);
+        pressing.spawn(async move {
+            let path = format!("/api/v1/configuration/isolation/press.{number}");
+            loop {
+                let call = Call { method: "PUT", path: &path, idempotency_key: None, body: "{}" };
+                if !matches!(door.ask(call).await, Reply::Answered(200 | 201, _)) {
+                    sleep(LOOK).await;
+                }
+            }
+        });
+    }
+    pressing
 }
 
 async fn leader(installation: &Installation, servers: &Servers, limit: Duration) -> Result<Which> {
