@@ -39,7 +39,8 @@ pub struct Arguments {
     /// Only PostgreSQL, without the rounds of the whole nephkeep
     #[arg(long)]
     only_postgresql: bool,
-    /// POSIX to the letter: a new name is durable by fsync of its directory only
+    /// POSIX to the letter: a new name is durable by fsync of its directory only. PostgreSQL relies on more (as ext4,
+    /// xfs and btrfs give it), so this loses data; for looking, not for passing
     #[arg(long)]
     strict_names: bool,
 }
