@@ -5,7 +5,7 @@
 //! record, and last the door. A start that fails half-way takes apart what it had put together.
 
 use crate::{
-    bootstrap,
+    bootstrap, continuity,
     exit::{Failure, Outcome},
     layout::{self, Layout},
     settings::{Record, Settings},
@@ -13,11 +13,11 @@ use crate::{
 use audit::TransparencyLog;
 use keys::{Expect, Keystore};
 use ledger::{
-    Ledger,
+    Leadership, Ledger,
     connection::{Connector, RecordUrl},
     server::{Local, LocalOptions},
 };
-use model::{Error, Result};
+use model::{Error, Position, Result, Shard};
 use server::{Parts, Server};
 use std::{
     fs,
@@ -43,8 +43,10 @@ impl Stack {
         let listen = free(settings.listen).await.map_err(Failure::environment)?;
         let keystore = Arc::new(keystore(layout, settings).map_err(Failure::environment)?);
         let audit = audit(settings).map_err(Failure::environment)?;
+        let told = audit.last_write(Shard(0));
+        continuity::before(&settings.record, told).map_err(Failure::environment)?;
         let (local, url) = record(&settings.record, settings).await.map_err(Failure::environment)?;
-        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some() };
+        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some(), told };
         match Box::pin(base.open(layout, settings, listen)).await {
             Ok((server, ledger, url)) => Ok(Self { server, ledger, audit: base.audit, local, url }),
             Err(failure) => {
@@ -86,6 +88,8 @@ struct Base {
     url: RecordUrl,
     /// The record is local: we hold its lock, so no predecessor can be alive.
     flock: bool,
+    /// The last change that the audit log knew of when it was opened.
+    told: Option<Position>,
 }
 
 impl Base {
@@ -106,12 +110,24 @@ impl Base {
         let connector = Connector::new(&self.url).map_err(Failure::environment)?;
         let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await;
         let ledger = ledger.map_err(Failure::environment)?;
-        match self.bind(layout, listen, &ledger).await {
+        let bound = match self.continues(&ledger) {
+            Ok(()) => self.bind(layout, listen, &ledger).await,
+            Err(error) => Err(Failure::environment(error)),
+        };
+        match bound {
             Ok(server) => Ok((server, ledger, url)),
             Err(failure) => {
                 ledger.close().await;
                 Err(failure)
             }
+        }
+    }
+
+    /// A follower may not yet see all that it wrote itself; the leader has everything.
+    fn continues(&self, ledger: &Ledger) -> Result<()> {
+        match ledger.leadership() {
+            Leadership::Leader { .. } => continuity::after(self.told, ledger.published()?),
+            Leadership::Follower { .. } => Ok(()),
         }
     }
 

@@ -46,6 +46,28 @@ fn a_missing_or_foreign_keystore_is_refused() {
     home.up();
 }
 
+/// A disk that is not mounted must not become an empty record, nor another record this one.
+#[test]
+fn a_vanished_or_foreign_record_is_refused() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    let (record, aside) = (home.directory().join("record"), home.beside("record"));
+    fs::rename(&record, &aside).unwrap();
+    refused(home.run(&["up", "--listen", "127.0.0.1:0"]), "record-missing");
+    assert!(!record.join("data").exists(), "an empty record was made");
+
+    let other = Home::new();
+    other.up();
+    other.run(&["down"]).exits(0);
+    let theirs = other.directory().join("record");
+    fs::rename(&theirs, &record).unwrap();
+    refused(home.run(&["up", "--listen", "127.0.0.1:0"]), "record-other");
+    fs::rename(&record, &theirs).unwrap();
+    fs::rename(&aside, &record).unwrap();
+    home.up();
+}
+
 #[test]
 fn an_exposed_credential_is_not_used() {
     let home = Home::new();
