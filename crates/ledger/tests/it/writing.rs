@@ -156,3 +156,47 @@ async fn of_an_erased_subject_nothing_is_stored_read_or_replayed() {
     assert_eq!(again.ledger.write(&again.access, asked("c")).await.unwrap_err().code(), "subject-erasing");
     assert_eq!(again.one("a", Op::Delete { expected: Some(1) }, "").await.unwrap().writes[0].version, 2);
 }
+
+/// Midnight (of the record's clock) is no boundary: yesterday's partition is looked into as well.
+#[tokio::test]
+async fn a_request_of_yesterday_is_still_known() {
+    let opened = Opened::new().await;
+    let request = |body: &'static str| Group {
+        idempotency: Some(Idempotency { key: "k".into(), body: body.into() }),
+        ..group(vec![write("a", Op::Put, "x"), write("gone", Op::Put, "x")])
+    };
+    let first = opened.ledger.write(&opened.access, request("body")).await.unwrap();
+    let yesterday = "UPDATE nephkeep.request SET day = day - 1";
+    assert_eq!(opened.sql().await.execute(yesterday, &[]).await.unwrap(), 1);
+    let again = opened.ledger.write(&opened.access, request("body")).await.unwrap();
+    assert_eq!((again.replayed, again.position), (true, first.position));
+    let other = opened.ledger.write(&opened.access, request("other")).await.unwrap_err();
+    assert_eq!(other.code(), "idempotency-mismatch");
+    opened.assert_sound().await;
+}
+
+/// Whoever is given a table sees the rows of the tenant of his session, and the committer's own tables not at all.
+#[tokio::test]
+async fn a_reader_role_sees_one_tenant() {
+    let opened = Opened::new().await;
+    opened.one("a", Op::Create, "1").await.unwrap();
+    let name = opened.config.get_dbname().unwrap().to_owned();
+    let client = opened.sql().await;
+    let tables = ["resource", "change", "audit", "name_index", "request", "subject", "consumer"];
+    let all = tables.map(|table| format!("nephkeep.{table}")).join(", ");
+    let text = format!(
+        "CREATE ROLE reader_{name}; GRANT USAGE ON SCHEMA nephkeep TO reader_{name}; \
+         GRANT SELECT ON {all} TO reader_{name}; SET ROLE reader_{name}"
+    );
+    client.batch_execute(&text).await.unwrap();
+    for (session, seen) in [(None, 0), (Some("other"), 0), (Some("acme"), 1)] {
+        if let Some(tenant) = session {
+            client.execute("SELECT set_config('nephkeep.tenant', $1, false)", &[&tenant]).await.unwrap();
+        }
+        for table in tables {
+            let row = client.query_one(&format!("SELECT count(*) FROM nephkeep.{table}"), &[]).await.unwrap();
+            let expected = if ["resource", "change", "audit"].contains(&table) { seen } else { 0 };
+            assert_eq!(row.get::<_, i64>(0), expected, "{table} for {session:?}");
+        }
+    }
+}
