@@ -31,7 +31,9 @@ async fn until_waiting(client: &Client, event: &str) {
 
 #[tokio::test]
 async fn a_backend_killed_before_its_commit_is_run_again_once() {
-    let opened = Opened::new().await;
+    // What waits for the head row must be the batch: no renewal comes between.
+    let settings = Settings { lease: Duration::from_secs(3_600), ..quick() };
+    let opened = Opened::on(shared::database().await, settings).await;
     let (holder, other) = (opened.sql().await, opened.sql().await);
     holder.batch_execute("BEGIN; SELECT 1 FROM nephkeep.log_head FOR UPDATE").await.unwrap();
     let writing = opened.one("a", Op::Create, "1");

@@ -76,7 +76,7 @@ mod shipped {
         let names: Vec<_> =
             list.as_array().unwrap().iter().filter_map(|drill: &Value| drill["name"].as_str()).collect();
         assert_eq!(names, ["kill-database", "kill-server", "pause-leader"]);
-        assert_eq!(home.run(&["drill", "report", "/nowhere"]).exits(4).err.contains("drill-evidence-unusable"), true);
+        assert!(home.run(&["drill", "report", "/nowhere"]).exits(4).err.contains("drill-evidence-unusable"));
         home.run(&["drill", "run", "kill-database", "--dry-run"]).exits(0);
     }
 }
