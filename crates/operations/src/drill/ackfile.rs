@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    fn written(lines: &[Line]) -> (tempfile::TempDir, std::path::PathBuf) {
+    fn written(lines: &[Line]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("acks");
         let writer = Writer::create(&path).unwrap();
