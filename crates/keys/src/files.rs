@@ -198,7 +198,12 @@ impl Lock {
     fn take(directory: &Path) -> Result<Self> {
         let path = directory.join(LOCK_NAME);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = opened.map_err(|cause| unwritable(&path, cause))?;
+        // Files are made in it, never the directory itself: it is not there, which says more than the failed write.
+        let told = |cause: std::io::Error| match cause.kind() {
+            Io::NotFound => unreadable(directory, cause),
+            _ => unwritable(&path, cause),
+        };
+        let file = opened.map_err(told)?;
         let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive);
         locked.map_err(|cause| unwritable(&path, cause.into()))?;
         Ok(Self { _file: file })

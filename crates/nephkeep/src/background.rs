@@ -7,11 +7,13 @@ use crate::{
     running::{self, Running},
 };
 use model::Error;
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    pin::pin,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -21,18 +23,37 @@ pub async fn start(layout: &Layout, arguments: &[OsString]) -> Outcome<Running> 
     if running::is_held(layout) {
         return Err(Failure::environment(running::in_use(layout)));
     }
+    let first = "making a database and starting; this takes some seconds";
+    output::note(if layout.is_initialised() { "starting" } else { first });
     set_aside(&layout.log());
     let from = fs::metadata(layout.log()).map_or(0, |meta| meta.len());
     let mut child = spawn(layout, arguments)?;
+    let mut interrupted = pin!(crate::cli::interrupted());
+    let mut told = false;
     loop {
         if let Some(running) = running::find(layout).filter(|running| running.pid == child.id()) {
             return Ok(running);
         }
         match child.try_wait() {
-            Ok(None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(None) => tokio::select! {
+                () = interrupted.as_mut(), if !told => {
+                    told = true;
+                    interrupt(&child);
+                }
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            },
             Ok(Some(status)) => return Err(gave_up(layout, from, status)),
             Err(error) => return Err(Error::bug("the background process cannot be awaited").caused_by(error).into()),
         }
+    }
+}
+
+/// An interrupt while we wait is meant for the start: it takes itself apart, and its end is told as any other.
+fn interrupt(child: &Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        && let Err(error) = kill_process(pid, Signal::TERM)
+    {
+        output::note(&format!("the background process cannot be told to stop: {error}"));
     }
 }
 

@@ -71,7 +71,8 @@ fn code(exit: Exit) -> ExitCode {
 fn trace() {
     let filter = EnvFilter::try_from_env("NEPHKEEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let lines = lines.with_ansi(output::on_terminal());
+    // A log on a full disk cannot be written; telling that to the same stderr would panic in the thread that logs.
+    let lines = lines.with_ansi(output::on_terminal()).log_internal_errors(false);
     if std::env::var("NEPHKEEP_LOG_FORMAT").is_ok_and(|format| format == "json") {
         lines.json().init();
     } else {

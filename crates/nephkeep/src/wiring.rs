@@ -24,6 +24,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -37,17 +38,32 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Everything is there and requests are answered once `run_until` is awaited.
-    pub async fn start(layout: &Layout, settings: &Settings) -> Outcome<Self> {
+    /// Everything is there and requests are answered once `run_until` is awaited. Interrupted in the middle, it ends
+    /// what it had started: nobody else would look after that PostgreSQL.
+    pub async fn start(
+        layout: &Layout,
+        settings: &Settings,
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Outcome<Self> {
         // A taken port is the commonest reason to give up: found before anything else is started.
         let listen = free(settings.listen).await.map_err(Failure::environment)?;
         let keystore = Arc::new(keystore(layout, settings).map_err(Failure::environment)?);
         let audit = audit(settings).map_err(Failure::environment)?;
         let told = audit.last_write(Shard(0));
         continuity::before(&settings.record, told).map_err(Failure::environment)?;
-        let (local, url) = record(&settings.record, settings).await.map_err(Failure::environment)?;
+        let record = tokio::select! {
+            biased;
+            () = interrupted.as_mut() => Err(given_up(&settings.record).await),
+            record = record(&settings.record, settings) => record,
+        };
+        let (local, url) = record.map_err(Failure::environment)?;
         let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some(), told };
-        match Box::pin(base.open(layout, settings, listen)).await {
+        let opened = tokio::select! {
+            biased;
+            () = interrupted => Err(Failure::environment(start_interrupted())),
+            opened = Box::pin(base.open(layout, settings, listen)) => opened,
+        };
+        match opened {
             Ok((server, ledger, url)) => Ok(Self { server, ledger, audit: base.audit, local, url }),
             Err(failure) => {
                 base.audit.close();
@@ -78,6 +94,21 @@ async fn stop(local: Option<Local>) {
         && let Err(error) = local.stop().await
     {
         tracing::error!(%error, "the private PostgreSQL did not stop as it should");
+    }
+}
+
+fn start_interrupted() -> Error {
+    Error::retry("start-interrupted", "the start was interrupted; what it had started was stopped again")
+}
+
+/// Ends the PostgreSQL of an interrupted start, which its abandoned start no longer holds.
+async fn given_up(record: &Record) -> Error {
+    match record {
+        Record::Local(directory) if directory.exists() => match Local::end_left_behind(directory).await {
+            Ok(()) => start_interrupted(),
+            Err(error) => error,
+        },
+        _ => start_interrupted(),
     }
 }
 

@@ -176,6 +176,7 @@ pub(super) fn socket_dir_of(directory: &Path) -> PathBuf {
 /// Made aside and renamed: a directory that exists is a complete one, whatever interrupts us.
 async fn create(binaries: &Binaries, account: &Account, directory: &Path, password: &str) -> Result<()> {
     let (fresh, data, secret) = (directory.join("data.new"), directory.join("data"), directory.join("password.initdb"));
+    super::postmaster::end_orphans(&fresh).await?;
     match fs::remove_dir_all(&fresh) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(file_error("remove", &fresh, e)),
         _ => {}

@@ -136,6 +136,7 @@ impl Local {
         let directory = std::fs::canonicalize(directory).map_err(|e| file_error("resolve", directory, e))?;
         let _lock = super::cluster::lock(&directory)?;
         let socket_dir = super::cluster::socket_dir_of(&directory);
+        super::postmaster::end_orphans(&directory.join("data.new")).await?;
         super::postmaster::clear_away(&directory.join("data"), &socket_dir).await
     }
 

@@ -106,6 +106,13 @@ fn ready(data: &Path, pid: i32) -> bool {
 /// and of the socket) nobody stands behind: they can be empty after a power cut, or name a pid that a stranger or a
 /// zombie has now; PostgreSQL would refuse both.
 pub(super) async fn clear_away(data: &Path, socket_dir: &Path) -> Result<()> {
+    end_orphans(data).await?;
+    remove_lock(&data.join("postmaster.pid"))?;
+    remove_lock(&socket_dir.join(format!(".s.PGSQL.{}.lock", settings::PORT)))
+}
+
+/// Ends every server process that stands in a directory; one that `initdb` was making counts too.
+pub(super) async fn end_orphans(data: &Path) -> Result<()> {
     let orphans = living_in(data);
     if !orphans.is_empty() {
         tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");
@@ -113,8 +120,7 @@ pub(super) async fn clear_away(data: &Path, socket_dir: &Path) -> Result<()> {
     for how in [Signal::INT, Signal::QUIT, Signal::KILL] {
         signal_orphans(data, how);
         if vanished(data, ORPHAN_LIMIT).await {
-            remove_lock(&data.join("postmaster.pid"))?;
-            return remove_lock(&socket_dir.join(format!(".s.PGSQL.{}.lock", settings::PORT)));
+            return Ok(());
         }
     }
     let message = "processes of an earlier run hold the data directory and do not end; end them";

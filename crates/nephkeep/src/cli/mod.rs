@@ -130,7 +130,7 @@ pub async fn run(cli: Cli) -> Outcome {
 }
 
 /// Resolves at Ctrl-C, SIGTERM, or when the terminal goes away.
-async fn interrupted() {
+pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     match (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
         (Ok(mut told), Ok(mut hung_up)) => tokio::select! {

@@ -11,7 +11,7 @@ use crate::{
 use clap::Args;
 use model::Error;
 use serde_json::json;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, pin::pin};
 
 /// Run the server alone on existing stores
 #[derive(Debug, Args)]
@@ -37,11 +37,12 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
     layout.create()?;
     let held = running::hold(&layout)?;
-    let stack = Stack::start(&layout, &settings).await?;
+    let mut interrupted = pin!(super::interrupted());
+    let stack = Stack::start(&layout, &settings, interrupted.as_mut()).await?;
     held.publish(stack.url()).map_err(|error| running::unwritable(&layout, error))?;
     let facts = vec![("url", stack.url().to_owned()), ("directory", layout.root().display().to_string())];
     Report::facts(facts, json!({ "url": stack.url(), "directory": layout.root() })).print(global.output)?;
-    stack.run_until(super::interrupted()).await?;
+    stack.run_until(interrupted).await?;
     output::note("stopped");
     drop(held);
     Ok(())

@@ -13,7 +13,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, pin::pin};
 
 /// Initialise the directory if it is empty, and start everything
 #[derive(Debug, Args)]
@@ -67,12 +67,13 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
     let mut settings = Settings::load(&layout, arguments.settings.as_deref())?;
     settings.listen = arguments.listen.unwrap_or(settings.listen);
-    let stack = Stack::start(&layout, &settings).await?;
+    let mut interrupted = pin!(super::interrupted());
+    let stack = Stack::start(&layout, &settings, interrupted.as_mut()).await?;
     held.publish(stack.url()).map_err(|error| running::unwritable(&layout, error))?;
     if let Some(running) = running::find(&layout).filter(|_| !arguments.background) {
         ready(global, &layout, &running, false)?;
     }
-    stack.run_until(super::interrupted()).await?;
+    stack.run_until(interrupted).await?;
     drop(held);
     Ok(())
 }

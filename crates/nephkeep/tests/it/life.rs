@@ -1,6 +1,10 @@
 //! From an empty directory to an empty process list: up, write, read, kill -9, up again, down.
 
-use super::shared::{Home, kill_9};
+use super::shared::{Done, Home, kill_9};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 const INTENT: &str = r#"{"@type":"Intent","name":"slice-gold","priority":"1",
   "characteristic":[{"@type":"StringCharacteristic","name":"iccid","value":"8944500102198304826"}],
@@ -32,6 +36,41 @@ fn an_intent_survives_kill_9_and_nothing_is_left_after_down() {
     home.run(&["down"]).exits(0);
     assert_eq!(home.processes(), Vec::<String>::new());
     assert!(!home.directory().join("run/server.json").exists());
+}
+
+#[test]
+fn an_interrupted_start_leaves_no_postgresql_and_can_be_repeated() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.args(["up", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // More than itself: initdb, or the server.
+    while home.processes().len() < 2 && !home.directory().join("record/data").exists() {
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let done = Done::from(child.wait_with_output().unwrap()).exits(4);
+    assert!(done.err.contains("error[start-interrupted]"), "{}", done.err);
+    assert_eq!(home.processes(), Vec::<String>::new());
+    home.up();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_harms_nothing() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    let mut command = home.command();
+    command.args(["up", "--listen", &format!("127.0.0.1:{}", home.port)]).env("NEPHKEEP_LOG", "debug");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(full).spawn().unwrap();
+    while !home.directory().join("run/server.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it gave up");
+        std::thread::yield_now();
+    }
+    home.run_with(&["intent", "create"], INTENT).exits(0);
+    home.run(&["down"]).exits(0);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -104,8 +104,11 @@ pub fn check(document: &Json) -> Outcome {
 
 fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outcome {
     if global.output == Format::Table {
-        let words = if verb.dry_run { format!("dry run: {}", account.words()) } else { account.words() };
-        output::data(&format!("{words} in {seconds:.1} s"));
+        output::data(&if verb.dry_run {
+            format!("dry run: would import {}, refuses {}; the server was not asked", account.imported, account.refused)
+        } else {
+            format!("{} in {seconds:.1} s", account.words())
+        });
     } else {
         Report::facts(Vec::new(), account.value(seconds)).print(global.output)?;
     }
