@@ -15,6 +15,7 @@ const KEY: &str = "SELECT key_id, state FROM nephkeep.subject WHERE tenant = $1 
 const USED: &str = "
     SELECT max(key_id), false FROM nephkeep.subject HAVING count(*) > 0
     UNION ALL SELECT key_id, true FROM nephkeep.subject WHERE state = 2";
+const BEGUN: &str = "SELECT key_id FROM nephkeep.subject WHERE state = $1";
 
 /// Only forward: live, erasing, erased.
 const MOVE: &str = "
@@ -32,6 +33,13 @@ pub(crate) async fn check_keystore(client: &Client, keystore: &Keystore) -> Resu
         }
     }
     Ok(())
+}
+
+/// Keys of the erasures that have begun and are not complete.
+pub(crate) async fn begun(client: &Client) -> Result<Vec<KeyId>> {
+    let rows = client.query(BEGUN, &[&State::Erasing.code()]).await;
+    let rows = rows.map_err(|error| classify(&error))?;
+    rows.iter().map(|row| Ok(KeyId(unsigned(row.get(0))?))).collect()
 }
 
 impl Ledger {

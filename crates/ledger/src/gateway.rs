@@ -20,7 +20,7 @@ use crate::{
     subjects::Subjects,
 };
 use audit::{AccessNote, Entry, TransparencyLog};
-use keys::{Bound, Keystore, Opened};
+use keys::{Bound, EnvelopeHeader, Keystore, Opened};
 use model::{Access, Action, Class, Error, ErrorKind, Hlc, Position, ResourceKey, Result};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -81,11 +81,13 @@ impl Ledger {
         let mut session = connector.connect("nephkeep migrations", ADMINISTRATION).await?;
         migrations::apply(&mut session.client, Phase::Expand).await?;
         erasure::check_keystore(&session.client, &keystore).await?;
+        let closed = erasure::begun(&session.client).await?;
         drop(session);
         let (queue, receiver) = mpsc::channel(settings.queue_groups);
         let waiting = Waiting::new(receiver, settings.batch_groups, settings.batch_bytes);
         let room_kb = u32::try_from(settings.queue_bytes / 1024).unwrap_or(u32::MAX).max(1);
         let record = Arc::new(record(settings, connector, keystore, log)?);
+        record.subjects.close(closed);
         let (stop, stopped) = watch::channel(false);
         let (fetcher, fetchers) = Fetcher::start(&record);
         // The sequencer ends after the committer, so that it copies the last batch too.
@@ -307,9 +309,14 @@ fn note(access: &Access, position: Position, class: Class) -> AccessNote {
 /// A stored row in clear, or `Erased`.
 pub(crate) fn opened(record: &Record, key: &ResourceKey, stored: &Stored) -> Result<Resource> {
     let bound = Bound { dataset: DATASET, key, version: stored.version };
-    let document = match record.keystore.open_envelope(bound, &stored.sealed)? {
-        Opened::Clear(document) => Content::Clear(document),
-        Opened::Erased => Content::Erased,
+    // From the beginning of an erasure on, also while a slot of the keystore has not confirmed it.
+    let document = if record.subjects.is_closed(EnvelopeHeader::read(&stored.sealed)?.key) {
+        Content::Erased
+    } else {
+        match record.keystore.open_envelope(bound, &stored.sealed)? {
+            Opened::Clear(document) => Content::Clear(document),
+            Opened::Erased => Content::Erased,
+        }
     };
     let position = record.position(stored.ordinal, stored.n)?;
     Ok(Resource { key: key.clone(), version: stored.version, position, class: stored.class, document })

@@ -116,6 +116,8 @@ pub enum ChangeAction {
 pub struct ListQuery {
     /// As read from the query of the request; conditions on clear columns and `name` are taken out of it first.
     pub filter: model::select::Filter,
+    /// Only ids that begin so (a namespace of configuration).
+    pub id_prefix: Option<String>,
     /// Keyset cursor from a previous page (`Page::next`).
     pub after: Option<String>,
     pub offset: u64,

@@ -6,8 +6,8 @@
 
 use keys::{KeyId, Keystore};
 use model::{Error, Result, Subject};
-use parking_lot::Mutex;
-use std::collections::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{HashMap, HashSet};
 
 /// Remembered subjects whose row is written; beyond this, some are forgotten and asked for again.
 const REMEMBERED: usize = 50_000;
@@ -28,7 +28,11 @@ pub(crate) struct SubjectKey {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Subjects(Mutex<HashMap<Subject, SubjectKey>>);
+pub(crate) struct Subjects {
+    known: Mutex<HashMap<Subject, SubjectKey>>,
+    /// Keys of subjects that are not live: nothing under them is opened, also while the keystore still has them.
+    closed: RwLock<HashSet<KeyId>>,
+}
 
 impl State {
     pub(crate) fn from_code(code: i16) -> Result<Self> {
@@ -56,7 +60,7 @@ pub(crate) fn erased() -> Error {
 impl Subjects {
     /// What is remembered; a subject that is not live is refused.
     pub(crate) fn known(&self, subject: &Subject) -> Result<Option<SubjectKey>> {
-        let found = self.0.lock().get(subject).copied();
+        let found = self.known.lock().get(subject).copied();
         match found {
             Some(SubjectKey { state: State::Erasing | State::Erased, .. }) => Err(refused()),
             found => Ok(found),
@@ -65,30 +69,43 @@ impl Subjects {
 
     /// What the table says.
     pub(crate) fn learn(&self, subject: &Subject, key: KeyId, state: State) {
-        let mut map = self.0.lock();
+        if state != State::Live {
+            self.closed.write().insert(key);
+        }
+        let mut map = self.known.lock();
         if map.len() >= REMEMBERED && !map.contains_key(subject) {
             forget_some(&mut map);
         }
         map.insert(subject.clone(), SubjectKey { key, state, written: true });
     }
 
+    /// An erasure of the key's subject has begun.
+    pub(crate) fn is_closed(&self, key: KeyId) -> bool {
+        self.closed.read().contains(&key)
+    }
+
+    /// Keys of erasures that have begun, as the table says when a record is opened.
+    pub(crate) fn close(&self, keys: impl IntoIterator<Item = KeyId>) {
+        self.closed.write().extend(keys);
+    }
+
     /// A fresh key for a subject that has no row; who comes second gets the key of who came first.
     pub(crate) fn take(&self, subject: &Subject, keystore: &Keystore) -> Result<SubjectKey> {
         let key = keystore.take_key()?;
         let fresh = SubjectKey { key, state: State::Live, written: false };
-        Ok(*self.0.lock().entry(subject.clone()).or_insert(fresh))
+        Ok(*self.known.lock().entry(subject.clone()).or_insert(fresh))
     }
 
     /// A group that named this subject and key has committed.
     pub(crate) fn written(&self, subject: &Subject) {
-        if let Some(known) = self.0.lock().get_mut(subject) {
+        if let Some(known) = self.known.lock().get_mut(subject) {
             known.written = true;
         }
     }
 
     /// The verdict said that the remembered key is not the table's: ask again.
     pub(crate) fn forget(&self, subject: &Subject) {
-        self.0.lock().remove(subject);
+        self.known.lock().remove(subject);
     }
 }
 

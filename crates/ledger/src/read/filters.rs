@@ -34,6 +34,7 @@ enum Value {
     Flags(Vec<bool>),
     Times(Vec<i64>),
     Time(i64),
+    Text(String),
 }
 
 /// Takes out of a filter what columns answer exactly. What they answer only roughly stays in it as well.
@@ -125,6 +126,14 @@ fn times(filter: &Filter, path: &str, operator: Operator) -> Option<Vec<i64>> {
 }
 
 impl Clear {
+    /// Only ids that begin so.
+    pub(crate) fn beginning(mut self, prefix: Option<String>) -> Self {
+        let clause =
+            |prefix| Clause { head: "starts_with(r.id, ", tail: ")", value: Value::Text(prefix), narrow: false };
+        self.conditions.extend(prefix.map(clause));
+        self
+    }
+
     /// Whether an equality on `id` or `name` leaves few rows: those are taken first, whatever the order.
     pub(crate) fn is_narrow(&self) -> bool {
         self.names.is_some() || self.conditions.iter().any(|clause| clause.narrow)
@@ -139,6 +148,7 @@ impl Clear {
                 Value::Flags(values) => Box::new(values),
                 Value::Times(values) => Box::new(values),
                 Value::Time(value) => Box::new(value),
+                Value::Text(value) => Box::new(value),
             });
             text.push_str(&format!(" AND {head}${}{tail}", parameters.len()));
         }

@@ -38,6 +38,7 @@ impl Ledger {
         let record = self.record();
         let (after, limit) = (cursor(record, query.after.as_deref())?, limit(query.limit));
         let (clear, rest) = split(kind, query.filter.clone());
+        let clear = clear.beginning(query.id_prefix.clone());
         let blinds = match &clear.names {
             Some(names) => blinds(record, &access.tenant, names).await?,
             None => Vec::new(),

@@ -31,7 +31,7 @@ fn delete(id: &str) -> Group {
 }
 
 async fn list(opened: &Opened, query: &str, after: Option<String>, limit: u32) -> Result<Page> {
-    let query = ListQuery { filter: Filter::parse(query, &[]).unwrap(), after, offset: 0, limit };
+    let query = ListQuery { filter: Filter::parse(query, &[]).unwrap(), after, limit, ..ListQuery::default() };
     opened.ledger.list(&opened.access, Kind::Intent, &query).await
 }
 

@@ -141,6 +141,15 @@ async fn of_an_erased_subject_nothing_is_stored_read_or_replayed() {
     let admin = Access::new("root", &[Role::Admin], &tenant(), "erasure");
     let key_id = opened.ledger.erasure_begin(&admin, &customer).await.unwrap();
     assert_eq!(opened.ledger.write(&opened.access, asked("b")).await.unwrap_err().code(), "subject-erasing");
+    // The key is still there, as when a slot did not confirm: nothing is shown, not from a cache, not twice.
+    let again = opened.beside(quick()).await;
+    for ledger in [&opened.ledger, &opened.ledger, &again.ledger] {
+        let read = ledger.read(&opened.access, &key("a")).await.unwrap().unwrap();
+        assert_eq!(read.document, Content::Erased);
+        let versions = ledger.history(&opened.access, &key("a")).await.unwrap();
+        assert_eq!(versions[0].document, Content::Erased);
+    }
+    again.ledger.close().await;
     assert!(opened.keystore.destroy(&[key_id]).unwrap().is_complete());
     opened.ledger.erasure_complete(&admin, &customer).await.unwrap();
     let read = opened.ledger.read(&opened.access, &key("a")).await.unwrap().unwrap();

@@ -74,6 +74,15 @@ async fn a_namespace_is_listed() {
     }
     let list = stand.get("/api/v1/configuration?namespace=ran").send().await.expect(200).json();
     let ids: Vec<&str> = list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["ran/a", "ran/b"]);
+    assert_eq!((ids.as_slice(), list["total"].as_i64()), (["ran/a", "ran/b"].as_slice(), Some(2)));
+    // Pages hold what was asked for, also where other namespaces lie between.
+    stand.put("/api/v1/configuration/ran/d").json(&json!({})).send().await.expect(201);
+    let page = stand.get("/api/v1/configuration?namespace=ran&limit=2").send().await.expect(200).json();
+    assert_eq!((page["items"].as_array().unwrap().len(), page["total"].as_i64()), (2, Some(3)), "{page}");
+    let next = format!("/api/v1/configuration?namespace=ran&limit=2&after={}", page["next"].as_str().unwrap());
+    let rest = stand.get(&next).send().await.expect(200).json();
+    assert_eq!((rest["items"][0]["id"].as_str(), rest["next"].is_null()), (Some("ran/d"), true), "{rest}");
+    let none = stand.get("/api/v1/configuration?namespace=ra").send().await.expect(200).json();
+    assert_eq!((none["total"].as_i64(), none["items"].as_array().unwrap().len()), (Some(0), 0));
     stand.stop().await;
 }

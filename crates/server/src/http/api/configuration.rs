@@ -216,10 +216,9 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
     let limit = call.query.take_number("limit")?.unwrap_or(app.limits.page_default).clamp(1, app.limits.page);
     let after = call.query.take("after")?;
     std::mem::take(&mut call.query).finish("namespace, limit, after")?;
-    let query = ListQuery { after, limit, ..ListQuery::default() };
+    let query = ListQuery { after, limit, id_prefix: namespace, ..ListQuery::default() };
     let page = app.ledger.list(&call.access, Kind::Configuration, &query).await?;
-    let within = |resource: &&Resource| namespace.as_ref().is_none_or(|prefix| resource.key.id.starts_with(prefix));
-    let items = page.items.iter().filter(within).map(version).collect::<Result<Vec<_>>>()?;
+    let items = page.items.iter().map(version).collect::<Result<Vec<_>>>()?;
     let mut body = Json::object().with("items", items).with("total", page.total);
     if let Some(next) = page.next {
         body.set("next", next);

@@ -149,7 +149,7 @@ fn list_query(app: &App, call: &mut Call) -> Result<ListQuery> {
     let limit = call.query.take_number("limit")?.unwrap_or(app.limits.page_default).min(app.limits.page);
     let offset = call.query.take_number("offset")?.unwrap_or(0);
     let after = call.query.take("after")?;
-    Ok(ListQuery { filter: Filter::parse(&call.raw_query, &PAGING)?, after, offset, limit })
+    Ok(ListQuery { filter: Filter::parse(&call.raw_query, &PAGING)?, after, offset, limit, ..ListQuery::default() })
 }
 
 /// The same request, from where this page ended.
