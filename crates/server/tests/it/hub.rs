@@ -115,3 +115,26 @@ async fn a_stuck_subscriber_holds_up_nobody_and_a_filter_is_kept() {
     stand.delete(&other).send().await.expect(204);
     stand.stop().await;
 }
+
+/// Positions are remembered at most once a second: what came just before a stop may come twice, nothing is left out.
+#[tokio::test]
+async fn after_a_restart_delivery_goes_on_where_it_stood() {
+    let mut stand = Stand::new().await;
+    let mut listener = Listener::new(0).await;
+    subscribe(&stand, &listener.url, Some("eventType=IntentCreateEvent")).await;
+    let mut told: Vec<Value> = Vec::new();
+    for round in 0..3 {
+        let id = stand.intent(&format!("round {round}")).await;
+        // Only repetitions may stand before it.
+        let event = loop {
+            let event = listener.next().await;
+            if !told.contains(&event["eventId"]) {
+                break event;
+            }
+        };
+        assert_eq!(event["event"]["intent"]["id"], *id, "round {round}: {event}");
+        told.push(event["eventId"].clone());
+        stand = stand.again().await;
+    }
+    stand.stop().await;
+}

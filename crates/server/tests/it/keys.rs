@@ -49,3 +49,17 @@ async fn keys_are_rotated_and_documents_stay_readable() {
     stand.get(made.header("location")).send().await.expect(200);
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn another_tenants_admin_rotates_nothing_of_the_installation() {
+    let stand = Stand::new().await;
+    let body = json!({ "name": "guest", "roles": ["admin"], "tenant": "guest" });
+    let made = stand.post("/api/v1/principals").json(&body).send().await.expect(201).json();
+    let guest = made["token"].as_str().unwrap();
+    let epoch = stand.post("/api/v1/keys/rotations").token(guest).json(&json!({ "what": "epoch" })).send().await;
+    epoch.problem(403, "tenant-denied");
+    stand.post("/api/v1/keys/root-rotations").token(guest).send().await.problem(403, "tenant-denied");
+    let acts = stand.get("/api/v1/audit?kind=act").token(guest).send().await.expect(200).text;
+    assert!(acts.contains("epoch-rotate") && acts.contains("tenant-denied"), "a denial is audited: {acts}");
+    stand.stop().await;
+}

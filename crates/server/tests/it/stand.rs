@@ -114,6 +114,14 @@ impl Stand {
         Self::open(database, keystore, self.app.limits.clone(), Some(self.admin.clone()), postgres::directory()).await
     }
 
+    /// Stops, and starts again on the same record, with the same limits.
+    pub async fn again(self) -> Self {
+        let (database, keystore) = (self.database.clone(), Arc::clone(&self.app.keystore));
+        let (limits, admin) = (self.app.limits.clone(), self.admin.clone());
+        self.stop().await;
+        Self::open(database, keystore, limits, Some(admin), postgres::directory()).await
+    }
+
     async fn open(
         database: String,
         keystore: Arc<Keystore>,

@@ -7,14 +7,14 @@
 use super::{answer, shapes};
 use crate::{
     http::call::Call,
-    identity::{act, allow},
+    identity::{act, allow, principals::HOME_TENANT},
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
 use keys::{Destroyed, Keystore};
-use model::{Action, Error, Json, Result, Subject, json::parse};
+use model::{Access, Action, Error, Json, Result, Subject, json::parse};
 use std::sync::Arc;
 
 /// Keystore work reads and writes files: never on an async worker.
@@ -39,6 +39,16 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
     Ok(crate::http::json(StatusCode::OK, text))
 }
 
+/// The epoch and the root are everybody's: other tenants rotate their own subjects only. A denial is audited.
+async fn of_installation(app: &App, access: &Access, action: &str) -> Result<()> {
+    if access.tenant.as_str() == HOME_TENANT {
+        return Ok(());
+    }
+    act(app, access, action, "tenant-denied", String::new()).await?;
+    let why = "the keys of the whole installation are rotated by principals of its own tenant";
+    Err(Error::refused("tenant-denied", why).with("field", "what"))
+}
+
 fn subject(call: &Call, body: &Json) -> Result<Subject> {
     match body.get("customer") {
         None => Ok(Subject::of_tenant(&call.access.tenant)),
@@ -60,6 +70,7 @@ pub async fn rotate(State(app): State<App>, call: Call) -> Answer {
     let body = parse(&call.body)?;
     match body.get("what").and_then(Json::as_str) {
         Some("epoch") => {
+            of_installation(&app, &call.access, "epoch-rotate").await?;
             act(&app, &call.access, "epoch-rotate", "ordered", String::new()).await?;
             let outcome = on_keystore(&app, Keystore::rotate_epoch).await?;
             Ok(answer(StatusCode::OK, &told(&outcome)))
@@ -116,6 +127,7 @@ pub async fn erase(State(app): State<App>, call: Call) -> Answer {
 pub async fn rotate_root(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
     call.query.finish("none")?;
+    of_installation(&app, &call.access, "root-rotate").await?;
     act(&app, &call.access, "root-rotate", "ordered", String::new()).await?;
     Ok(answer(StatusCode::OK, &Json::object().with("recorded", true)))
 }

@@ -80,6 +80,9 @@ pub async fn list(State(app): State<App>, At(id): At<String>, mut call: Call) ->
     let mut response = json(StatusCode::OK, answer::array(&items));
     headers::put(response.headers_mut(), headers::TOTAL_COUNT, &total.to_string());
     headers::put(response.headers_mut(), headers::RESULT_COUNT, &items.len().to_string());
+    if let Some(position) = app.ledger.published()? {
+        headers::put(response.headers_mut(), headers::LEDGER_POSITION, &position.to_string());
+    }
     Ok(response)
 }
 
