@@ -21,7 +21,7 @@ pub(crate) fn error(verdict: Verdict, step: Step, key: Option<&ResourceKey>, cur
         Verdict::Absent => Error::not_found("not-found", "there is no such resource"),
         Verdict::SubjectErased => subjects::refused(),
         Verdict::Mismatch => {
-            let message = "this idempotency key came before with another body: use a new key for a new request";
+            let message = "this idempotency key came before with another request: use a new key for a new request";
             Error::invalid("idempotency-mismatch", message)
         }
         Verdict::WriteOnly => {

@@ -20,6 +20,8 @@ pub struct Call {
     pub query: Query,
     /// As it came: attribute filters know an encoded comma from a bare one.
     pub raw_query: String,
+    /// Method, path and query: an idempotency key belongs to one request, not to a body.
+    target: String,
     /// Empty for methods without a body.
     pub body: Bytes,
 }
@@ -40,7 +42,8 @@ impl FromRequest<App> for Call {
             Method::POST | Method::PUT | Method::PATCH => limits::read_body(&parts.headers, body, &app.limits).await?,
             _ => Bytes::new(),
         };
-        Ok(Self { access, headers: parts.headers, query, raw_query, body })
+        let target = format!("{} {}?{raw_query}\n", parts.method, parts.uri.path());
+        Ok(Self { access, headers: parts.headers, query, raw_query, target, body })
     }
 }
 
@@ -55,7 +58,8 @@ impl Call {
 
     pub fn idempotency(&self) -> Result<Option<Idempotency>> {
         let key = headers::idempotency_key(&self.headers)?;
-        Ok(key.map(|key| Idempotency { key: key.to_owned(), body: self.body.clone() }))
+        let request = || Bytes::from([self.target.as_bytes(), &self.body[..]].concat());
+        Ok(key.map(|key| Idempotency { key: key.to_owned(), body: request() }))
     }
 }
 

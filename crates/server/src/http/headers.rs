@@ -50,6 +50,14 @@ pub fn if_none_match(headers: &HeaderMap) -> Result<Option<&str>> {
     text(headers, &header::IF_NONE_MATCH)
 }
 
+/// Whether a cache holds this version: `If-None-Match` is a star, or one of its tags, weak ones too, is the version's.
+pub fn is_held(headers: &HeaderMap, version: Version) -> bool {
+    let current = format!("\"{version}\"");
+    let is_current = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current;
+    let sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    sent.flat_map(|tags| tags.split(',')).any(|tag| is_current(tag.trim()))
+}
+
 pub fn position(headers: &HeaderMap) -> Result<Option<Position>> {
     text(headers, &LEDGER_POSITION)?.map(str::parse).transpose()
 }
@@ -129,6 +137,13 @@ mod tests {
         ] {
             assert_eq!(read(bad), Err("if-match-malformed"), "{bad}");
         }
+    }
+
+    #[test]
+    fn if_none_match_takes_a_star_and_lists_of_tags() {
+        let held = |value| is_held(&with(header::IF_NONE_MATCH, value), 3);
+        assert!(held("*") && held("\"3\"") && held("W/\"3\"") && held("\"1\", W/\"3\""));
+        assert!(!held("\"4\"") && !held("3") && !held("\"33\"") && !held("") && !is_held(&HeaderMap::new(), 3));
     }
 
     #[test]

@@ -86,3 +86,22 @@ async fn a_namespace_is_listed() {
     assert_eq!((none["total"].as_i64(), none["items"].as_array().unwrap().len()), (Some(0), 0));
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn an_idempotency_key_belongs_to_one_request() {
+    let stand = Stand::new().await;
+    let path = |key: &str| format!("/api/v1/configuration/ran/{key}");
+    let body = json!({ "power": 1 });
+    let put = |key: &str| stand.put(&path(key)).header("idempotency-key", "one").json(&body).send();
+    let first = put("a").await.expect(201).json();
+    assert_eq!(put("a").await.expect(201).json(), first, "a repetition gets the first answer");
+    // The same body to another key is another request: an answer that tells of the first would lose this one.
+    put("b").await.problem(422, "idempotency-mismatch");
+    stand.get(&path("b")).send().await.problem(404, "not-found");
+    stand.put(&path("b")).json(&body).send().await.expect(201);
+    let delete = |key: &str| stand.delete(&path(key)).header("idempotency-key", "two").send();
+    delete("a").await.expect(204);
+    delete("b").await.problem(422, "idempotency-mismatch");
+    stand.get(&path("b")).send().await.expect(200);
+    stand.stop().await;
+}

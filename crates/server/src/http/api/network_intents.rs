@@ -1,6 +1,6 @@
 //! Nephoran `NetworkIntent` objects of both API groups, kept as the TMF921 intents they stand for.
 
-use super::{answer, shapes};
+use super::{positioned, shapes};
 use crate::{
     http::{
         call::{At, Call},
@@ -42,7 +42,7 @@ pub async fn get(State(app): State<App>, At(id): At<String>, call: Call) -> Answ
     let found = app.ledger.read(&access, &key).await?.ok_or_else(missing)?;
     let document = parse(clear(&found)?)?;
     let posted = document.dig(&["expression", "expressionValue"]).filter(|value: &&Json| is_resource(value));
-    let mut response = answer(StatusCode::OK, posted.ok_or_else(missing)?);
+    let mut response = positioned(StatusCode::OK, posted.ok_or_else(missing)?, found.position);
     response.headers_mut().insert(header::ETAG, headers::etag(found.version));
     Ok(response)
 }

@@ -93,7 +93,7 @@ pub async fn get(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     let key = ResourceKey::new(&call.access.tenant, kind, id)?;
     let resource = app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(kind))?;
     let body = answer::projected(answer::clear(&resource)?, &fields)?;
-    let known = call.headers.get(header::IF_NONE_MATCH).is_some_and(|tag| *tag == headers::etag(resource.version));
+    let known = headers::is_held(&call.headers, resource.version);
     let mut response = answer::document(StatusCode::OK, body, resource.version, resource.position)?;
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
