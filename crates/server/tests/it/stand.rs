@@ -22,7 +22,8 @@ pub struct Stand {
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
     database: String,
-    _directory: tempfile::TempDir,
+    /// Its own, and that of the keystore.
+    directories: Vec<tempfile::TempDir>,
 }
 
 pub struct Reply {
@@ -115,11 +116,14 @@ impl Stand {
     }
 
     /// Stops, and starts again on the same record, with the same limits.
-    pub async fn again(self) -> Self {
+    pub async fn again(mut self) -> Self {
         let (database, keystore) = (self.database.clone(), Arc::clone(&self.app.keystore));
         let (limits, admin) = (self.app.limits.clone(), self.admin.clone());
+        let mut directories = std::mem::take(&mut self.directories);
         self.stop().await;
-        Self::open(database, keystore, limits, Some(admin), postgres::directory()).await
+        let mut again = Self::open(database, keystore, limits, Some(admin), postgres::directory()).await;
+        again.directories.append(&mut directories);
+        again
     }
 
     async fn open(
@@ -146,7 +150,7 @@ impl Stand {
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move { server.serve(async { drop(stopped.await) }).await.unwrap() });
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { base, admin, app, client, stop: Some(stop), served, database, _directory: directory }
+        Self { base, admin, app, client, stop: Some(stop), served, database, directories: vec![directory] }
     }
 
     pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
