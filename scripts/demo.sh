@@ -54,7 +54,11 @@ samples=${NEPHKEEP_SAMPLES:-}
 if [ -z "$samples" ] && [ -d ../shared/data/intents ]; then samples=$PWD/../shared/data; fi
 if [ -n "$samples" ] && [ -d "$samples/intents" ]; then
     echo "real intents from \$NEPHKEEP_SAMPLES; rows that are invalid on purpose are refused by name"
-    "$program" --dir "$directory" intent import --allow-refused "$samples"/intents/*.jsonl "$samples"/tmf921/examples
+    refusals=$work/refusals
+    "$program" --dir "$directory" intent import --allow-refused "$samples"/intents/*.jsonl "$samples"/tmf921/examples \
+        2>"$refusals" || { cat "$refusals" >&2; exit 1; }
+    echo "the first of the refused ones:"
+    sed -n 's/^/  /; 1,3p' "$refusals"
 else
     echo "skipped, data missing: NEPHKEEP_SAMPLES is not set; generated telecom intents instead"
     "$generator" 2000 >"$work/intents.jsonl"
