@@ -28,8 +28,9 @@ use tokio::{
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
 const BACK_OFF_MOST: Duration = Duration::from_secs(5);
-/// A server that ran this long had a fresh misfortune, not the last one again.
-const STEADY: Duration = Duration::from_secs(30);
+/// A server that answered for this long had a fresh misfortune, not the last one again: the back-off is for servers
+/// that do not come up, and every step of it is time in which nothing is answered.
+const STEADY: Duration = Duration::from_millis(500);
 const LOG_CHECK: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Default)]
