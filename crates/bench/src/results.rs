@@ -50,21 +50,26 @@ pub fn conclude(name: &str, facts: Value, details: Value, rows: &[Row], write: b
         println!("{} | target {} | measured {} | {}", row.work, row.target, row.measured, row.outcome.word());
     }
     if write {
-        let path = file(name);
-        let shown: Vec<Value> = rows
-            .iter()
-            .map(|row| json!({"work": row.work, "target": row.target, "measured": row.measured, "verdict": row.outcome.word()}))
-            .collect();
-        let command = format!("cargo x bench {name}");
-        let text = json!({"command": command, "machine": facts, "rows": shown, "details": details});
-        let text = serde_json::to_string_pretty(&text)
-            .map_err(|error| Error::bug("the results cannot be written").caused_by(error))?;
-        let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = parent.and_then(|()| fs::write(&path, text + "\n"));
-        written.map_err(|error| Error::retry("bench-failed", "the results cannot be written").caused_by(error))?;
-        eprintln!("written: {}", path.display());
+        store(name, &format!("cargo x bench {name}"), facts, details, rows)?;
     }
     Ok(rows.iter().all(|row| row.outcome != Outcome::Unmet))
+}
+
+/// Writes `docs/results/NAME.json` with the command that made it.
+pub fn store(name: &str, command: &str, facts: Value, details: Value, rows: &[Row]) -> Result<()> {
+    let path = file(name);
+    let shown: Vec<Value> = rows
+        .iter()
+        .map(|row| json!({"work": row.work, "target": row.target, "measured": row.measured, "verdict": row.outcome.word()}))
+        .collect();
+    let text = json!({"command": command, "machine": facts, "rows": shown, "details": details});
+    let text = serde_json::to_string_pretty(&text)
+        .map_err(|error| Error::bug("the results cannot be written").caused_by(error))?;
+    let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let written = parent.and_then(|()| fs::write(&path, text + "\n"));
+    written.map_err(|error| Error::retry("bench-failed", "the results cannot be written").caused_by(error))?;
+    eprintln!("written: {}", path.display());
+    Ok(())
 }
 
 fn file(name: &str) -> PathBuf {

@@ -7,11 +7,15 @@
 mod load;
 mod whole;
 
-use crate::Verdict;
+use crate::{
+    Verdict, machine,
+    results::{self, Row},
+};
 use clap::Args;
 use ledger::server::{Local, LocalOptions};
 use load::Acknowledged;
 use model::{Error, Result};
+use serde_json::json;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -43,6 +47,9 @@ pub struct Arguments {
     /// xfs and btrfs give it), so this loses data; for looking, not for passing
     #[arg(long)]
     strict_names: bool,
+    /// Write docs/results/power-cut.json
+    #[arg(long)]
+    write: bool,
 }
 
 struct Tally {
@@ -63,6 +70,9 @@ pub async fn run(arguments: Arguments) -> Verdict {
     let whole = if arguments.only_postgresql { None } else { Some(Box::pin(whole::run(&arguments)).await?) };
     let off = [("fsync".to_owned(), "off".to_owned())];
     let control = series(&arguments, &off, CONTROL_ROUNDS_MAX, true).await?;
+    if arguments.write {
+        write(&arguments, &shipped, whole.as_ref(), &control)?;
+    }
     if let Some(whole) = &whole {
         let (rounds, acknowledged, damaged) = (whole.rounds, whole.acknowledged, whole.damaged);
         println!("power-cut, whole nephkeep: rounds {rounds}, acknowledged {acknowledged}, lost or damaged {damaged}");
@@ -73,6 +83,26 @@ pub async fn run(arguments: Arguments) -> Verdict {
     );
     let whole = whole.is_none_or(|whole| whole.damaged == 0 && whole.acknowledged > 0);
     Ok(whole && shipped.lost == 0 && shipped.acknowledged > 0 && control.lost > 0)
+}
+
+fn write(arguments: &Arguments, shipped: &Tally, whole: Option<&whole::Tally>, control: &Tally) -> Result<()> {
+    let measured = |rounds: u64, acknowledged: u64, lost: u64| {
+        format!("{rounds} power cuts, {} acknowledged, {lost} lost", results::grouped(acknowledged as f64))
+    };
+    let kept = |lost: u64, acknowledged: u64| lost == 0 && acknowledged > 0;
+    let text = measured(shipped.rounds, shipped.acknowledged, shipped.lost);
+    let mut rows =
+        vec![Row::new("power cut under PostgreSQL", "0 lost", text, kept(shipped.lost, shipped.acknowledged))];
+    if let Some(whole) = whole {
+        let text = measured(whole.rounds, whole.acknowledged, whole.damaged);
+        let met = kept(whole.damaged, whole.acknowledged);
+        rows.push(Row::new("power cut under the whole of nephkeep", "0 lost or damaged", text, met));
+    }
+    let text = measured(control.rounds, control.acknowledged, control.lost);
+    rows.push(Row::new("the same with fsync=off (control)", "must lose", text, control.lost > 0));
+    let facts = machine::facts(&std::env::temp_dir());
+    let details = json!({"seconds": arguments.seconds, "seed": arguments.seed});
+    results::store("power-cut", "cargo x power-cut --write", facts, details, &rows)
 }
 
 /// Rounds on one disk; a control ends with its first loss.
