@@ -16,7 +16,7 @@ fn at(n: u64) -> Position {
 fn write(n: u64) -> Entry {
     Entry::Write {
         position: at(n),
-        hlc: n << 12,
+        hlc: model::Hlc::from_micros(n).0,
         principal: "operator@north".into(),
         tenant: "north".into(),
         action: "update".into(),

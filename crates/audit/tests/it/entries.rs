@@ -11,7 +11,7 @@ pub fn at(n: u64) -> Position {
 pub fn write(n: u64) -> Entry {
     Entry::Write {
         position: at(n),
-        hlc: n << 12,
+        hlc: model::Hlc::from_micros(n).0,
         principal: "operator@north".into(),
         tenant: "north".into(),
         action: "create".into(),
