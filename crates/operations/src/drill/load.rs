@@ -44,6 +44,7 @@ pub struct Load {
     /// Of a thousand requests, how many are left without waiting for the answer (and then repeated).
     pub abandon_per_mille: u64,
     /// Where outcomes are kept; none for a benchmark.
+    /// With one, requests carry an idempotency key, so that one in doubt can be sent again; a benchmark has neither.
     pub ack_file: Option<PathBuf>,
 }
 
@@ -264,9 +265,9 @@ impl Worker {
     async fn create(&mut self, arrival: Arrival) {
         let seed = self.shared.load.seed;
         let body = work::intent(seed, arrival.number);
-        let key = work::marker(seed, arrival.number);
+        let key = self.shared.load.ack_file.is_some().then(|| work::marker(seed, arrival.number));
         let request =
-            Request { method: "POST", path: INTENTS, if_match: None, idempotency_key: Some(&key), body: &body };
+            Request { method: "POST", path: INTENTS, if_match: None, idempotency_key: key.as_deref(), body: &body };
         let heard = self.perform(&request, arrival, Told::Created, None).await;
         self.count(arrival, &heard);
     }
@@ -279,12 +280,12 @@ impl Worker {
         let at = usize::try_from(arrival.number).unwrap_or(0) / self.shared.load.connections.max(1) % self.keys.len();
         let key = self.keys[at].clone();
         let body = work::patch(seed, arrival.number);
-        let idempotency_key = work::marker(seed, arrival.number);
+        let idempotency_key = self.shared.load.ack_file.is_some().then(|| work::marker(seed, arrival.number));
         let request = Request {
             method: "PATCH",
             path: &key.path,
             if_match: conditional.then_some(key.version),
-            idempotency_key: Some(&idempotency_key),
+            idempotency_key: idempotency_key.as_deref(),
             body: &body,
         };
         let heard = self.perform(&request, arrival, Told::Changed, Some(&key.id)).await;
