@@ -15,11 +15,26 @@ pub enum Kind {
     Hub = 5,
     /// A person or program that may call, with its roles and hashed token.
     Principal = 6,
+    /// A document of the knowledge base: its text in chunks, with heading paths.
+    KnowledgeDocument = 7,
+    /// A version of an event schema, a subject's compatibility level, or an id of the registry.
+    Schema = 8,
+    /// Where events are delivered to: a webhook or another store.
+    EventSink = 9,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Intent, Self::IntentSpecification, Self::IntentReport, Self::Configuration, Self::Hub, Self::Principal];
+    pub const ALL: [Self; 9] = [
+        Self::Intent,
+        Self::IntentSpecification,
+        Self::IntentReport,
+        Self::Configuration,
+        Self::Hub,
+        Self::Principal,
+        Self::KnowledgeDocument,
+        Self::Schema,
+        Self::EventSink,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -30,6 +45,9 @@ impl Kind {
             Self::Configuration => "configuration",
             Self::Hub => "hub",
             Self::Principal => "principal",
+            Self::KnowledgeDocument => "knowledge-document",
+            Self::Schema => "schema",
+            Self::EventSink => "event-sink",
         }
     }
 
@@ -37,8 +55,8 @@ impl Kind {
     #[must_use]
     pub fn default_class(self) -> Class {
         match self {
-            Self::Intent | Self::IntentReport | Self::Hub | Self::Principal => Class::Confidential,
-            Self::IntentSpecification | Self::Configuration => Class::Internal,
+            Self::Intent | Self::IntentReport | Self::Hub | Self::Principal | Self::EventSink => Class::Confidential,
+            Self::IntentSpecification | Self::Configuration | Self::KnowledgeDocument | Self::Schema => Class::Internal,
         }
     }
 

@@ -105,7 +105,7 @@ pub fn resource_name(kind: Kind) -> &'static str {
         Kind::Intent => "intent",
         Kind::IntentSpecification => "intentSpecification",
         Kind::IntentReport => "intentReport",
-        Kind::Configuration | Kind::Hub | Kind::Principal => kind.as_str(),
+        _ => kind.as_str(),
     }
 }
 

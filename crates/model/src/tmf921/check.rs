@@ -12,7 +12,7 @@ fn known_types(kind: Kind) -> &'static [&'static str] {
         Kind::Intent => &["Intent", "ProbeIntent"],
         Kind::IntentSpecification => &["IntentSpecification"],
         Kind::IntentReport => &["IntentReport"],
-        Kind::Configuration | Kind::Hub | Kind::Principal => &[],
+        _ => &[],
     }
 }
 
@@ -21,7 +21,7 @@ fn rules(kind: Kind) -> &'static [Rule] {
         Kind::Intent => schema::INTENT,
         Kind::IntentSpecification => schema::SPECIFICATION,
         Kind::IntentReport => schema::REPORT,
-        Kind::Configuration | Kind::Hub | Kind::Principal => &[],
+        _ => &[],
     }
 }
 

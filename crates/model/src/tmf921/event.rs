@@ -96,7 +96,7 @@ fn names_of(kind: Kind) -> Option<[Option<EventType>; 4]> {
                 .map(Some),
         ),
         Kind::IntentReport => Some([Some(ReportCreate), Some(ReportAttributeValueChange), None, Some(ReportDelete)]),
-        Kind::Configuration | Kind::Hub | Kind::Principal => None,
+        _ => None,
     }
 }
 

@@ -1,0 +1,1 @@
+//! RECORD -> COPIES: carries changes, keeps positions, verifies, rebuilds.

@@ -1,0 +1,12 @@
+//! THE COPIES: events, vectors, text, metrics and objects, each behind the one write trait, each checkable.
+//!
+//! A copy is derived from the record and never asked to be right: it carries the position it has reached, its objects
+//! carry theirs, and its digests are computed from what it holds.
+
+pub mod change;
+pub mod digest;
+pub mod projection;
+
+pub use change::{Body, ChangeBatch, CopyChange, Object};
+pub use digest::{Entry, KeyRange, RangeDigest};
+pub use projection::{Applied, Generation, Projection, Want};
