@@ -17,6 +17,7 @@ use crate::{
     ring::Ring,
     sequencer,
     settings::DATASET,
+    subject_rows::SubjectRows,
     subjects::Subjects,
 };
 use audit::{AccessNote, Entry, TransparencyLog};
@@ -275,8 +276,10 @@ fn record(
     keystore: Arc<Keystore>,
     log: Arc<TransparencyLog>,
 ) -> Result<Record> {
+    let pool = connector.pool(READERS)?;
     Ok(Record {
-        pool: connector.pool(READERS)?,
+        subject_rows: SubjectRows::start(pool.clone()),
+        pool,
         connector,
         keystore,
         log,

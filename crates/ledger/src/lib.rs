@@ -25,6 +25,7 @@ mod ring;
 mod sequencer;
 pub mod server;
 pub mod settings;
+mod subject_rows;
 mod subjects;
 pub mod system;
 mod write;

@@ -4,10 +4,9 @@
 use crate::{
     Group, Op, Precondition, Write,
     committer::{Document, Job, Member, Step, has_names},
-    connection::{discard_if_gone, reader},
     record::Record,
     settings::DATASET,
-    subjects::{State, SubjectKey},
+    subjects::SubjectKey,
 };
 use keys::{Bound, KeyId};
 use model::{Access, Action, Error, Prepared, ResourceKey, Result, Subject, Tenant, Version};
@@ -183,15 +182,8 @@ impl Record {
         if let Some(known) = self.subjects.known(subject)? {
             return Ok(known);
         }
-        let text = "SELECT key_id, state FROM nephkeep.subject WHERE tenant = $1 AND subject = $2";
-        let client = reader(&self.pool).await?;
-        let row = match client.query_opt(text, &[&tenant.as_str(), &subject.as_str()]).await {
-            Ok(row) => row,
-            Err(error) => return Err(discard_if_gone(client, &error)),
-        };
-        if let Some(row) = row {
-            let key = KeyId(row.get::<_, i64>(0).cast_unsigned());
-            self.subjects.learn(subject, key, State::from_code(row.get(1))?);
+        if let Some((key, state)) = self.subject_rows.find(tenant, subject).await? {
+            self.subjects.learn(subject, key, state);
         }
         match self.subjects.known(subject)? {
             Some(known) => Ok(known),

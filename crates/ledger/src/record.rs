@@ -10,6 +10,7 @@ use crate::{
     publish::{Lives, Published},
     read::serve::blocking,
     ring::Ring,
+    subject_rows::SubjectRows,
     subjects::Subjects,
 };
 use audit::TransparencyLog;
@@ -30,6 +31,7 @@ pub(crate) struct Record {
     pub cache: Cache,
     pub ring: Ring,
     pub subjects: Subjects,
+    pub subject_rows: SubjectRows,
     pub offenders: Offenders,
     pub metrics: Arc<Metrics>,
     /// Names this process among all that ever held the lease.

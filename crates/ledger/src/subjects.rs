@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 
 /// Remembered subjects whose row is written; beyond this, some are forgotten and asked for again.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: usize = 200_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {

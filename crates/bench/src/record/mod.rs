@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Do not write docs/results/record.json
     #[arg(long)]
     no_write: bool,
+    /// Only the jobs whose names begin with one of these (create, patch, get-internal …); writes nothing
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// To try the benchmark out on a busy machine: counts disturbed runs too, and writes nothing
     #[arg(long)]
     ignore_noise: bool,
@@ -72,6 +75,10 @@ enum Job {
 }
 
 impl Job {
+    fn is_of_a_peer(&self) -> bool {
+        matches!(self, Self::Bench(_) | Self::Etcd(_))
+    }
+
     fn all() -> Vec<(&'static str, Self)> {
         vec![
             ("create", Self::Create),
@@ -127,14 +134,18 @@ pub async fn run(arguments: Arguments) -> Verdict {
     let mut figures = Figures::new(idle_mb, field.stand.first_start, field.stand.second_start);
     field.internal = field.stand.configuration_paths(2_000).await?;
     field.fill(arguments.rows).await?;
-    field.find_clients().await?;
+    let mut jobs = Job::all();
+    jobs.retain(|(name, _)| arguments.chooses(name));
+    if jobs.iter().any(|(_, job)| job.is_of_a_peer()) {
+        field.find_clients().await?;
+    }
     for round in 1..=arguments.rounds {
-        for (name, job) in Job::all() {
+        for (name, job) in jobs.clone() {
             eprintln!("bench: round {round}/{}: {name}", arguments.rounds);
             field.measure(name, &job, &mut figures).await?;
         }
     }
-    if arguments.then > arguments.rows {
+    if arguments.then > arguments.rows && arguments.only.is_empty() {
         field.fill(arguments.then - arguments.rows).await?;
         for round in 1..=arguments.rounds.min(3) {
             for (name, job) in [
@@ -152,7 +163,17 @@ pub async fn run(arguments: Arguments) -> Verdict {
     let sizes = (arguments.rows, arguments.then);
     let details = json!({"rounds": arguments.rounds, "seconds": arguments.seconds, "clients": field.clients,
         "figures": figures.details()});
-    results::conclude("record", facts, details, &figures.rows(sizes), !arguments.no_write && !arguments.ignore_noise)
+    results::conclude("record", facts, details, &figures.rows(sizes), arguments.writes())
+}
+
+impl Arguments {
+    fn chooses(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|chosen| name.starts_with(chosen.as_str()))
+    }
+
+    fn writes(&self) -> bool {
+        !self.no_write && !self.ignore_noise && self.only.is_empty()
+    }
 }
 
 impl Field {
@@ -215,8 +236,8 @@ impl Field {
             Job::CreateAt(rate) => self.stand.load(Work::Create, 256, Some(*rate), seconds).await?,
             Job::PatchEach => self.stand.load(Work::Patch { keys: 256 }, 256, None, seconds).await?,
             Job::PatchOne => self.stand.load(Work::PatchOne, 64, None, seconds).await?,
-            Job::Internal => return self.read(true, None, 64).await.map(Some),
-            Job::InternalHalf => return self.read(true, Some(half("get-internal")), 64).await.map(Some),
+            Job::Internal => return self.read(true, None, 256).await.map(Some),
+            Job::InternalHalf => return self.read(true, Some(half("get-internal")), 256).await.map(Some),
             Job::Confidential => return self.read(false, None, 256).await.map(Some),
             Job::ConfidentialHalf => return self.read(false, Some(half("get-confidential")), 256).await.map(Some),
             Job::Uncached => {
