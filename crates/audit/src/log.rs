@@ -70,6 +70,12 @@ impl std::fmt::Debug for TransparencyLog {
 pub struct Noted(Option<(Arc<Flush>, Stage)>);
 
 impl Noted {
+    /// Nothing was read.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self(None)
+    }
+
     pub async fn released(self) -> Result<()> {
         match self.0 {
             Some((flush, stage)) => flush.wait(stage).await,

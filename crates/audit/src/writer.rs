@@ -20,8 +20,10 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
-/// Groups begin at least this far apart.
-const PACE: Duration = Duration::from_millis(2);
+/// After a group that was synced the next one begins at least this much later.
+const PACE_SYNCED: Duration = Duration::from_millis(2);
+/// After one that was only written (RECORD 10: internal reads are released then): a write costs little.
+const PACE_WRITTEN: Duration = Duration::from_micros(100);
 /// From the first entry that no checkpoint covers to the checkpoint: with its own time this stays under a second.
 const PUBLISH_AFTER: Duration = Duration::from_millis(800);
 
@@ -59,9 +61,8 @@ impl Writer {
         let mut due: Option<Instant> = None;
         while let Some(mut taken) = self.inbox.take(pace, due) {
             let began = clock::now();
-            pace = began + PACE;
             let publish = std::mem::take(&mut taken.publish);
-            self.flush(taken);
+            pace = began + if self.flush(taken) { PACE_SYNCED } else { PACE_WRITTEN };
             if !publish.is_empty() || due.is_some_and(|due| due <= clock::now()) {
                 self.publish(publish);
                 due = None;
@@ -73,9 +74,10 @@ impl Writer {
         self.publish(Vec::new());
     }
 
-    fn flush(&mut self, taken: Taken) {
+    /// Whether it asked for a sync.
+    fn flush(&mut self, taken: Taken) -> bool {
         if taken.appends.is_empty() && taken.windows.is_empty() {
-            return;
+            return false;
         }
         let needs_sync = taken.durable || !taken.appends.is_empty();
         let mut records = Records::default();
@@ -114,6 +116,7 @@ impl Writer {
             let settled = if needs_sync { self.store.settle() } else { Ok(()) };
             self.note_failure(settled.err().as_ref());
         }
+        needs_sync
     }
 
     /// Checks each append against the track; one that does not follow is refused alone.

@@ -20,7 +20,7 @@ use crate::{
     subject_rows::SubjectRows,
     subjects::Subjects,
 };
-use audit::{AccessNote, Entry, TransparencyLog};
+use audit::{AccessNote, Entry, Noted, TransparencyLog};
 use keys::{Bound, EnvelopeHeader, Keystore, Opened};
 use model::{Access, Action, Class, Error, ErrorKind, Hlc, Position, ResourceKey, Result};
 use parking_lot::Mutex;
@@ -159,6 +159,14 @@ impl Ledger {
 
     /// The current version, its access entry durable by class before this returns.
     pub async fn read(&self, access: &Access, key: &ResourceKey) -> Result<Option<Resource>> {
+        let (resource, noted) = self.read_noted(access, key).await?;
+        noted.released().await?;
+        Ok(resource)
+    }
+
+    /// The same for a caller who works with the document before he shows it: nothing of it, and no error that came of
+    /// it, is answered before `released`. So the entry's sync overlaps with that of the change.
+    pub async fn read_noted(&self, access: &Access, key: &ResourceKey) -> Result<(Option<Resource>, Noted)> {
         let record = &self.inner.record;
         if let Err(error) = access.check(Action::Read, &key.tenant, Some(key.kind)) {
             return Err(self.denied(access, Action::Read, error).await);
@@ -169,27 +177,22 @@ impl Ledger {
             && (record.lease.is_valid() || record.settings.skips_lease())
         {
             record.metrics.cache_hits.add(1);
-            let Some(document) = held.document else { return Ok(None) };
-            let position = record.position(held.ordinal, held.n)?;
-            self.release_one(access, position, held.class).await?;
+            let Held { version, ordinal, n, class, document } = held;
+            let Some(document) = document else { return Ok((None, Noted::nothing())) };
+            let position = record.position(ordinal, n)?;
+            let noted = self.note_one(access, position, class)?;
             let document = Content::Clear(document);
-            return Ok(Some(Resource {
-                key: key.clone(),
-                version: held.version,
-                position,
-                class: held.class,
-                document,
-            }));
+            return Ok((Some(Resource { key: key.clone(), version, position, class, document }), noted));
         }
         self.read_uncached(access, key, hash).await
     }
 
-    async fn read_uncached(&self, access: &Access, key: &ResourceKey, hash: u64) -> Result<Option<Resource>> {
+    async fn read_uncached(&self, access: &Access, key: &ResourceKey, hash: u64) -> Result<(Option<Resource>, Noted)> {
         let record = &self.inner.record;
         record.metrics.cache_misses.add(1);
         let generation = record.cache.generation();
         let fetched = self.inner.fetcher.fetch(record, key, hash).await?;
-        let Some(stored) = fetched.row.and_then(Stored::live) else { return Ok(None) };
+        let Some(stored) = fetched.row.and_then(Stored::live) else { return Ok((None, Noted::nothing())) };
         access.check_release(stored.class)?;
         let resource = opened(record, key, &stored)?;
         if let (Content::Clear(document), true) = (&resource.document, record.lease.is_valid()) {
@@ -197,15 +200,14 @@ impl Ledger {
             let held = Held { version, ordinal, n, class, document: Some(document.clone()) };
             record.cache.fill(hash, key, held, fetched.as_of, generation);
         }
-        self.release_one(access, resource.position, resource.class).await?;
-        Ok(Some(resource))
+        let noted = self.note_one(access, resource.position, resource.class)?;
+        Ok((Some(resource), noted))
     }
 
-    /// Confidential: durable before this returns; restricted: never.
-    async fn release_one(&self, access: &Access, position: Position, class: Class) -> Result<()> {
+    /// Confidential: durable before it is released; restricted: never.
+    fn note_one(&self, access: &Access, position: Position, class: Class) -> Result<Noted> {
         access.check_release(class)?;
-        let note = note(access, position, class);
-        self.inner.record.log.note([note])?.released().await
+        self.inner.record.log.note([note(access, position, class)])
     }
 
     /// Notes the release of several documents at once; call it before they are handed out.

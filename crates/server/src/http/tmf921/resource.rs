@@ -13,6 +13,7 @@ use crate::{
     problem::Answer,
     state::App,
 };
+use audit::Noted;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -177,19 +178,35 @@ pub async fn patch(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     let media = Media::from_content_type(headers::text(&call.headers, &header::CONTENT_TYPE)?)?;
     let change = Change { media, patch: parse(&call.body)?, expected: call.if_match()? };
     let key = ResourceKey::new(&call.access.tenant, kind, id)?;
-    let _lane = app.lane(&key).await;
+    let mut reads = Vec::new();
+    let lane = app.lane(&key).await;
+    let changed = settled(app, &call, &key, &change, &mut reads).await;
+    drop(lane);
+    // Nothing that came of the reads, not even an error, is told before they stand in the audit log.
+    for noted in reads {
+        noted.released().await?;
+    }
+    let (stored, receipt) = changed.map_err(|error| precise(error, change.expected))?;
+    let written = first(&receipt)?;
+    let body = answer::projected(&stored, &fields)?;
+    answer::document(StatusCode::OK, body, written.version, written.position)
+}
+
+/// Tried again where somebody else came first and the caller named no version.
+async fn settled(
+    app: &App,
+    call: &Call,
+    key: &ResourceKey,
+    change: &Change,
+    reads: &mut Vec<Noted>,
+) -> Result<(Bytes, Receipt)> {
     let mut tries = 1;
     loop {
-        match apply(app, &call, &key, &change).await {
+        match apply(app, call, key, change, reads).await {
             Err(error) if error.code() == "version-conflict" && change.expected.is_none() && tries < TRIES => {
-                tries += 1
+                tries += 1;
             }
-            Err(error) => return Err(precise(error, change.expected).into()),
-            Ok((stored, receipt)) => {
-                let written = first(&receipt)?;
-                let body = answer::projected(&stored, &fields)?;
-                return answer::document(StatusCode::OK, body, written.version, written.position);
-            }
+            other => return other,
         }
     }
 }
@@ -208,8 +225,15 @@ fn precise(error: Error, expected: Option<Match>) -> Error {
 }
 
 /// One try: read, change, check, compare and set.
-async fn apply(app: &App, call: &Call, key: &ResourceKey, change: &Change) -> Result<(Bytes, Receipt)> {
-    let current = app.ledger.read(&call.access, key).await?;
+async fn apply(
+    app: &App,
+    call: &Call,
+    key: &ResourceKey,
+    change: &Change,
+    reads: &mut Vec<Noted>,
+) -> Result<(Bytes, Receipt)> {
+    let (current, noted) = app.ledger.read_noted(&call.access, key).await?;
+    reads.push(noted);
     let worked = match &current {
         Some(current) => worked_out(app, call, key, current, change),
         None => Err(answer::not_found(key.kind)),
