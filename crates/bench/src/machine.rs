@@ -129,8 +129,10 @@ impl Sampler {
             now.get(pid).map_or(0, |process| process.ticks.saturating_sub(before))
         };
         let me = std::process::id().cast_signed();
-        let reaped = |all: &HashMap<i32, Process>| all.get(&me).map_or(0, |process| process.reaped);
-        let own: u64 = ours.iter().map(ticks).sum::<u64>() + reaped(&now).saturating_sub(reaped(&self.processes));
+        // A server that ended with its connection left its time to its parent, which is ours too.
+        let reaped = |all: &HashMap<i32, Process>, pid: &i32| all.get(pid).map_or(0, |process| process.reaped);
+        let left = |pid: &i32| reaped(&now, pid).saturating_sub(reaped(&self.processes, pid));
+        let own: u64 = ours.iter().map(|pid| ticks(pid) + left(pid)).sum();
         let kernel: u64 =
             now.iter().filter(|(pid, process)| **pid == 2 || process.parent == 2).map(|(pid, _)| ticks(pid)).sum();
         let busy = machine.0.saturating_sub(self.machine.0);
