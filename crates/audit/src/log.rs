@@ -21,6 +21,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -118,6 +119,7 @@ impl TransparencyLog {
             grown: watch::Sender::new(size),
             track: Mutex::new(store.track.clone()),
             checkpoint: RwLock::new(published),
+            failing: Mutex::default(),
         });
         let inbox = Arc::new(Inbox::new(Arc::clone(&meters)));
         let writer = Writer {
@@ -155,6 +157,14 @@ impl TransparencyLog {
     /// The same in two steps, without a vector: note now, await `released` before the answer goes out.
     pub fn note(&self, notes: impl IntoIterator<Item = AccessNote>) -> Result<Noted> {
         self.inbox.note(notes).map(Noted)
+    }
+
+    /// The last failure to write, when it is younger than this and nothing was written since.
+    #[must_use]
+    pub fn failing(&self, within: Duration) -> Option<Error> {
+        let failing = self.status.failing.lock();
+        let (_, code, message) = failing.as_ref().filter(|(at, _, _)| at.elapsed() < within)?;
+        Some(Error::retry(code, message.clone()))
     }
 
     /// The position of the last durable `Write` leaf of a shard: where its sequencer resumes.

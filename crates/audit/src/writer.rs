@@ -33,6 +33,8 @@ pub(crate) struct Status {
     pub grown: watch::Sender<u64>,
     pub track: Mutex<WriteTrack>,
     pub checkpoint: RwLock<(Checkpoint, String)>,
+    /// The last failure, when nothing succeeded after it.
+    pub failing: Mutex<Option<(Instant, &'static str, String)>>,
 }
 
 pub(crate) struct Writer {
@@ -169,6 +171,7 @@ impl Writer {
         match error {
             Some(error) => {
                 add(&self.meters.failures, 1);
+                *self.status.failing.lock() = Some((clock::now(), error.code(), error.message().to_owned()));
                 if !self.failing {
                     tracing::error!(code = error.code(), "{error}");
                 }
@@ -176,6 +179,7 @@ impl Writer {
             }
             None if self.failing => {
                 tracing::info!("the audit log can be written again");
+                *self.status.failing.lock() = None;
                 self.failing = false;
             }
             None => {}

@@ -71,6 +71,13 @@ impl Drop for Inner {
     }
 }
 
+impl Inner {
+    /// One of the record's own tasks is gone although nobody has closed the record.
+    pub fn tasks_ended(&self) -> bool {
+        !*self.stop.borrow() && self.tasks.lock().iter().any(JoinHandle::is_finished)
+    }
+}
+
 impl Ledger {
     /// Brings the schema up to date, then leads or follows. Fails only when PostgreSQL cannot be reached or used.
     pub async fn open(
@@ -296,6 +303,7 @@ fn record(
         holder: uuid::Uuid::new_v4().to_string(),
         names_missed: tokio::sync::Notify::new(),
         settling: tokio::sync::Mutex::default(),
+        refusing: Mutex::default(),
         stopped: std::sync::OnceLock::new(),
         settings,
     })

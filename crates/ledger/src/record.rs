@@ -3,6 +3,7 @@
 use crate::{
     Settings,
     cache::Cache,
+    clock::Moment,
     committer::Offenders,
     connection::Connector,
     lease::Lease,
@@ -16,6 +17,7 @@ use crate::{
 use audit::TransparencyLog;
 use keys::Keystore;
 use model::{Error, Position, Result, Shard};
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 
 #[derive(Debug)]
@@ -40,8 +42,18 @@ pub(crate) struct Record {
     pub names_missed: tokio::sync::Notify,
     /// Held from before a batch decides until what it stored is remembered.
     pub settling: tokio::sync::Mutex<()>,
+    /// Set by a batch that PostgreSQL could not take for want of its own (a full disk), cleared by the next that commits.
+    pub refusing: Mutex<Option<Refusing>>,
     /// NK002 was raised: nothing more is written by this process.
     pub stopped: OnceLock<String>,
+}
+
+/// Why the last batch was not taken, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusing {
+    pub code: &'static str,
+    pub message: String,
+    pub at: Moment,
 }
 
 impl Record {

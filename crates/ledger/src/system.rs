@@ -3,9 +3,11 @@
 
 use crate::{
     ChangePage, Ledger, Resource, changes,
+    clock::Moment,
     committer::Stored,
     connection::{discard_if_gone, reader},
     gateway::opened,
+    record::Refusing,
     read::rows::{Tenants, envelope, signed, unsigned, unsigned_int},
 };
 use deadpool_postgres::Object;
@@ -15,6 +17,9 @@ use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 
 /// How long a snapshot may be ahead of what is published.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a refused write keeps this server from being ready.
+const REFUSING_FOR: Duration = Duration::from_secs(10);
 
 /// One descent per tenant finds the tenants, one index range per tenant its resources: never a scan of the table.
 const OF_KIND: &str = "
@@ -44,11 +49,26 @@ const ADVANCE: &str = "
 const FORGET: &str = "DELETE FROM nephkeep.consumer WHERE tenant = $1 AND consumer = $2";
 
 impl Ledger {
-    /// Whether the record can be read now; the error says why not.
+    /// Whether the record can be read and, on a leader, written now; the error says why not.
+    ///
+    /// A refusal of PostgreSQL (a full disk) or of the audit log counts for ten seconds: then requests are let in again
+    /// to find out, so that the end of the cause needs nobody to notice it.
     pub async fn ready(&self) -> Result<()> {
         let record = self.record();
         if let Some(why) = record.stopped.get() {
             return Err(Error::bug(why.clone()));
+        }
+        if self.inner.tasks_ended() {
+            return Err(Error::bug("a task of the record has ended unexpectedly; restart this server"));
+        }
+        let refusing = record.refusing.lock().clone();
+        if let Some(Refusing { code, message, at }) = refusing
+            && Moment::now().since(at) < REFUSING_FOR
+        {
+            return Err(Error::retry(code, message));
+        }
+        if let Some(error) = record.log.failing(REFUSING_FOR) {
+            return Err(error);
         }
         let head = "SELECT 1 FROM nephkeep.log_head WHERE shard = $1";
         match self.rows(head, &[&i32::from(record.shard().0)]).await?.first() {

@@ -15,13 +15,21 @@ use std::{
     path::Path,
     pin::pin,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long a holder may take to vanish that is no server any more.
+const DYING: Duration = Duration::from_secs(2);
 
 /// Starts it and returns when it answers, or with its own words and exit code when it gave up.
 pub async fn start(layout: &Layout, arguments: &[OsString]) -> Outcome<Running> {
-    if running::is_held(layout) {
-        return Err(Failure::environment(running::in_use(layout)));
+    // A holder that was killed a moment ago is still being taken down by the kernel: that takes no second.
+    let until = Instant::now() + DYING;
+    while running::is_held(layout) {
+        if running::find(layout).is_some() || Instant::now() > until {
+            return Err(Failure::environment(running::in_use(layout)));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let first = "making a database and starting; this takes some seconds";
     output::note(if layout.is_initialised() { "starting" } else { first });

@@ -7,7 +7,7 @@ use super::{
     partitions,
     statement::{self, Answer, Arrays, Head},
 };
-use crate::{Change, ChangeAction, cache::Held, clock::Moment, connection::classify, record::Record, ring::Stretch};
+use crate::{Change, ChangeAction, cache::Held, clock::Moment, connection::classify, record::{Record, Refusing}, ring::Stretch};
 use bytes::Bytes;
 use model::{Class, Error, Result};
 use tokio_postgres::Row;
@@ -53,7 +53,7 @@ impl Leader<'_> {
                 (Fault::Again, _) if attempts < ATTEMPTS => stack.push(jobs),
                 (Fault::NoPartition, Some(error)) if attempts < ATTEMPTS => match self.emergency().await {
                     Ok(()) => stack.push(jobs),
-                    Err(_) => fail(jobs, &error),
+                    Err(_) => self.refuse(jobs, &error),
                 },
                 (Fault::Member, Some(error)) if jobs.len() == 1 => self.single_out(jobs, &error),
                 (Fault::Member, Some(_)) => {
@@ -75,12 +75,12 @@ impl Leader<'_> {
                     Err(()) => return self.lost(stack.into_iter().flatten().collect()),
                 },
                 (Fault::Demoted, Some(error)) => {
-                    fail(jobs, &error);
+                    self.refuse(jobs, &error);
                     if self.recover(waiting).await.is_break() {
                         return self.lost(stack.into_iter().flatten().collect());
                     }
                 }
-                (_, Some(error)) => fail(jobs, &error),
+                (_, Some(error)) => self.refuse(jobs, &error),
                 (_, None) => stack.push(jobs),
             }
         }
@@ -101,10 +101,22 @@ impl Leader<'_> {
         }
     }
 
+    /// PostgreSQL took nothing: told to each caller, and to whoever asks whether this server is ready.
+    fn refuse(&self, jobs: Vec<Job>, error: &tokio_postgres::Error) {
+        let told = classify(error);
+        tracing::warn!(sqlstate = error.code().map(|code| code.code()), "PostgreSQL refuses a batch");
+        let (code, message, at) = (told.code(), told.message().to_owned(), Moment::now());
+        *self.record.refusing.lock() = Some(Refusing { code, message, at });
+        for job in jobs {
+            job.answer(Outcome::Failed(classify(error)));
+        }
+    }
+
     /// It committed: remember, publish, then tell everyone his own outcome.
     fn settle(&mut self, jobs: Vec<Job>, rows: &[Row], head: &Head, sent: Moment) -> Result<()> {
         let record = self.record;
         record.metrics.committed(Moment::now().since(sent));
+        *record.refusing.lock() = None;
         record.metrics.groups.add(jobs.len() as u64);
         record.metrics.members.add(rows.len() as u64);
         let answers: Vec<Answer> = rows.iter().map(Answer::of).collect::<Result<_>>()?;
@@ -131,13 +143,6 @@ impl Leader<'_> {
             job.answer(outcome);
         }
         Ok(())
-    }
-}
-
-fn fail(jobs: Vec<Job>, error: &tokio_postgres::Error) {
-    tracing::warn!(sqlstate = error.code().map(|code| code.code()), "PostgreSQL refuses a batch");
-    for job in jobs {
-        job.answer(Outcome::Failed(classify(error)));
     }
 }
 

@@ -84,9 +84,7 @@ fn report(layout: &Layout, client: &Client, status: Value, remote: bool) -> Repo
         value["directory"] = json!(layout.root());
         if let Some(running) = running::find(layout) {
             facts.push(("pid", running.pid.to_string()));
-            facts.push(("started", running.started.clone()));
             value["pid"] = json!(running.pid);
-            value["started"] = json!(running.started);
         }
     }
     let published = status.pointer("/record/published").and_then(Value::as_str);

@@ -3,13 +3,10 @@
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const LINE_EVERY: u64 = 10_000;
-
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     shown: bool,
-    documents: u64,
 }
 
 impl Progress {
@@ -21,16 +18,23 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg} {elapsed} (left {eta})") {
             bar.set_style(style);
         }
-        Self { bar, shown, documents: 0 }
+        Self { bar, shown }
     }
 
-    pub fn step(&mut self, bytes: u64, counted: impl FnOnce() -> String) {
-        self.documents += 1;
+    pub fn step(&self, bytes: u64, counted: impl FnOnce() -> String) {
         self.bar.inc(bytes);
         if self.shown {
             self.bar.set_message(counted());
-        } else if self.documents.is_multiple_of(LINE_EVERY) {
-            output::note(&counted());
+        }
+    }
+
+    /// Every two seconds: how far it is (where no bar shows it), and what the server lets us wait for.
+    pub fn tell(&self, counted: &str, waits: Option<String>) {
+        if !self.shown {
+            output::note(counted);
+        }
+        if let Some(why) = waits {
+            self.note(&format!("waiting, up to a minute for each document: {why}"));
         }
     }
 

@@ -8,14 +8,48 @@ use crate::{
 };
 use model::{Error, ErrorKind, Json, Kind, Result, intake::Mapped};
 use reqwest::Method;
-use std::time::{Duration, Instant};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Mutex, MutexGuard};
 
+const LANES: usize = 256;
 const TRY_FOR: Duration = Duration::from_secs(60);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(3);
 
+/// Documents of one id are sent in the order of the input, so that each import of the same files counts alike.
+#[derive(Debug)]
+pub struct Order(Box<[Mutex<()>]>);
+
+impl Default for Order {
+    fn default() -> Self {
+        Self((0..LANES).map(|_| Mutex::new(())).collect())
+    }
+}
+
+impl Order {
+    /// Held until the document is stored. Fair: who asks first is served first.
+    pub async fn turn(&self, id: &str) -> MutexGuard<'_, ()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+        self.0[usize::try_from(hash % LANES as u64).unwrap_or(0)].lock().await
+    }
+}
+
+/// Why documents are waiting, for whoever tells the progress.
+#[derive(Debug, Default)]
+pub struct Waits(parking_lot::Mutex<Option<String>>);
+
+impl Waits {
+    #[must_use]
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().take()
+    }
+}
+
 /// An error here ends the import: the server is gone, or this caller may not write.
-pub async fn send(client: &Client, mapped: Mapped) -> Result<Fate> {
+pub async fn send(client: &Client, mapped: Mapped, waits: &Waits) -> Result<Fate> {
     let route = route(mapped.kind);
     let document = mapped.body.with("id", mapped.id.as_str());
     let body = document.to_bytes();
@@ -32,6 +66,7 @@ pub async fn send(client: &Client, mapped: Mapped) -> Result<Fate> {
                 return existing(client, mapped.kind, &mapped.id, &document).await;
             }
             ErrorKind::Retry if begun.elapsed() < TRY_FOR => {
+                *waits.0.lock() = Some(format!("{} ({})", error.message(), error.code()));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MOST);
             }

@@ -191,7 +191,7 @@ impl Iterator for Lines {
                 Ok(0) => return None,
                 Ok(_) if bytes.len() as u64 > DOCUMENT_MAX_BYTES => self.skip_line(&mut bytes),
                 Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => continue,
-                Ok(_) => model::json::parse(bytes.trim_ascii()),
+                Ok(_) => model::json::parse(bytes.trim_ascii()).map_err(of_one_line),
                 Err(error) => {
                     self.ended = true;
                     Err(unreadable(&self.path, error))
@@ -202,6 +202,13 @@ impl Iterator for Lines {
         }
         None
     }
+}
+
+/// The parser counts lines from the document's own beginning; here the place tells the line of the file.
+fn of_one_line(error: Error) -> Error {
+    let bare = Error::new(error.kind(), error.code(), error.message());
+    let facts = error.context().iter().filter(|(name, _)| *name != "line");
+    facts.fold(bare, |bare, (name, value)| bare.with(name, value))
 }
 
 impl Lines {
@@ -256,7 +263,7 @@ mod tests {
         let found = read("a.jsonl", b"{\"n\":1}\n\n{broken\n{\"n\":12345678901234567890123}");
         let places: Vec<_> = found.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["a.jsonl:1", "a.jsonl:3", "a.jsonl:4"]);
-        assert!(found[1].1.is_err());
+        assert!(found[1].1.as_ref().is_err_and(|error| error.fact("line").is_none()));
         let last = found[2].1.as_ref().unwrap();
         assert_eq!(last.get("n").and_then(Json::as_number), Some("12345678901234567890123"));
     }

@@ -7,7 +7,7 @@ use crate::{
     import::{
         account::{Account, Fate},
         progress::Progress,
-        send,
+        send::{self, Order, Waits},
         source::{self, Document, Place},
     },
     output::{self, Format, Report},
@@ -18,7 +18,14 @@ use model::{
     Json, Result,
     intake::{self, Mapped},
 };
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Off a terminal there is a line this often; everywhere a server that lets wait is named.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// Import intents from JSON, JSON Lines and YAML files
 ///
@@ -51,10 +58,10 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let client = if verb.dry_run { None } else { Some(global.client()?) };
     let begun = Instant::now();
     let bytes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
-    let mut progress = Progress::new(bytes);
+    let progress = Progress::new(bytes);
     let mut account = Account::default();
     let documents = stream::iter(files).flat_map(|file| stream::iter(source::documents(&file)));
-    let ended = each(documents, verb, client.as_ref(), &mut progress, &mut account).await;
+    let ended = each(documents, verb, client.as_ref(), &progress, &mut account).await;
     progress.finish();
     if let Err(error) = ended {
         output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
@@ -67,25 +74,42 @@ async fn each(
     documents: impl stream::Stream<Item = Document>,
     verb: &Import,
     client: Option<&Client>,
-    progress: &mut Progress,
+    progress: &Progress,
     account: &mut Account,
 ) -> Result<()> {
-    let fates = documents.map(|document| one(document, client));
+    let (order, waits) = (Order::default(), Waits::default());
+    let fates = documents.map(|document| one(document, client, &order, &waits));
     let mut fates = std::pin::pin!(fates.buffer_unordered(usize::from(verb.in_flight)));
-    while let Some((place, bytes, fate)) = fates.next().await {
-        if let Some(line) = account.count(&place, fate?) {
-            progress.note(&line);
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            biased;
+            next = fates.next() => {
+                let Some((place, bytes, fate)) = next else { return Ok(()) };
+                if let Some(line) = account.count(&place, fate?) {
+                    progress.note(&line);
+                }
+                progress.step(bytes, || account.words());
+            }
+            _ = tick.tick() => progress.tell(&account.words(), waits.take()),
         }
-        progress.step(bytes, || account.words());
     }
-    Ok(())
 }
 
-async fn one(document: Document, client: Option<&Client>) -> (Place, u64, Result<Fate>) {
+async fn one(
+    document: Document,
+    client: Option<&Client>,
+    order: &Order,
+    waits: &Waits,
+) -> (Place, u64, Result<Fate>) {
     let mapped = document.content.and_then(|row| mapped(&document.place, &row));
     let fate = match (mapped, client) {
         (Err(error), _) => Ok(Fate::Refused(error)),
-        (Ok(mapped), Some(client)) => send::send(client, mapped).await,
+        (Ok(mapped), Some(client)) => {
+            let _turn = order.turn(&mapped.id).await;
+            send::send(client, mapped, waits).await
+        }
         (Ok(_), None) => Ok(Fate::Imported),
     };
     (document.place, document.bytes, fate)
