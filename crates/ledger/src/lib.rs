@@ -36,6 +36,4 @@ pub use request::{
     Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,
     Resource, Write, Written,
 };
-#[cfg(feature = "seeded-bugs")]
-pub use settings::SeededBug;
-pub use settings::{DATASET, Settings};
+pub use settings::{DATASET, SeededBug, Settings};

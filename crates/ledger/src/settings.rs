@@ -26,8 +26,8 @@ pub struct Settings {
     pub seeded_bug: Option<SeededBug>,
 }
 
-/// Faults that the drills and the isolation checker must find. No release binary has them.
-#[cfg(feature = "seeded-bugs")]
+/// Faults that the drills and the isolation checker must find. Their names are known everywhere; only a build with the
+/// feature `seeded-bugs` can have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeededBug {
     /// Acknowledges before the log is durable.
@@ -38,6 +38,30 @@ pub enum SeededBug {
     SkipEpoch,
     /// Serves remembered values without a lease.
     CachedReadsWithoutLease,
+}
+
+impl SeededBug {
+    pub const ALL: [Self; 4] = [Self::SyncCommitOff, Self::SkipDedupe, Self::SkipEpoch, Self::CachedReadsWithoutLease];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SyncCommitOff => "sync-commit-off",
+            Self::SkipDedupe => "skip-dedupe",
+            Self::SkipEpoch => "skip-epoch",
+            Self::CachedReadsWithoutLease => "cached-reads-without-lease",
+        }
+    }
+}
+
+impl std::str::FromStr for SeededBug {
+    type Err = model::Error;
+    fn from_str(text: &str) -> model::Result<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            model::Error::invalid("seeded-bug-unknown", format!("a seeded bug is one of {known}"))
+        })
+    }
 }
 
 impl Default for Settings {

@@ -7,8 +7,8 @@ use crate::{
     committer::Stored,
     connection::{discard_if_gone, reader},
     gateway::opened,
-    record::Refusing,
     read::rows::{Tenants, envelope, signed, unsigned, unsigned_int},
+    record::Refusing,
 };
 use deadpool_postgres::Object;
 use model::{Class, Error, Kind, Position, ResourceKey, Result, Tenant};

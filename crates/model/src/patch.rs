@@ -24,7 +24,7 @@ impl Media {
         "application/json",
     ];
 
-    /// Parameters such as `charset` are ignored; no content type at all means a merge patch.
+    /// Parameters are the caller's to look at; no content type at all means a merge patch.
     pub fn from_content_type(value: Option<&str>) -> Result<Self> {
         let Some(value) = value else { return Ok(Self::Merge) };
         let name = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -17,9 +17,10 @@ mod verdict;
 
 use crate::Verdict as Good;
 use adya::r#gen::Rng;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use history::Workload;
 use installation::{Installation, Which};
+use ledger::SeededBug;
 use load::Load;
 use model::Result;
 use rounds::Fault;
@@ -41,8 +42,8 @@ pub struct Arguments {
     #[arg(long, default_value_t = 4)]
     rounds: usize,
     /// Build a server with this fault; an anomaly has to be found
-    #[arg(long, value_enum)]
-    seeded_bug: Option<Bug>,
+    #[arg(long)]
+    seeded_bug: Option<SeededBug>,
     /// This binary instead of one built now
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -54,33 +55,13 @@ pub struct Arguments {
     write: bool,
 }
 
-/// The names of `ledger::SeededBug`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Bug {
-    SyncCommitOff,
-    SkipDedupe,
-    SkipEpoch,
-    CachedReadsWithoutLease,
-}
-
-impl Bug {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SyncCommitOff => "sync-commit-off",
-            Self::SkipDedupe => "skip-dedupe",
-            Self::SkipEpoch => "skip-epoch",
-            Self::CachedReadsWithoutLease => "cached-reads-without-lease",
-        }
-    }
-}
-
 /// True: strictly serializable.
 pub async fn run(arguments: Arguments) -> Good {
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
         None => binary::build(arguments.seeded_bug.is_some())?,
     };
-    let mut installation = Installation::start(&binary, arguments.seeded_bug.map(Bug::name)).await?;
+    let mut installation = Installation::start(&binary, arguments.seeded_bug.map(SeededBug::name)).await?;
     let ran = load_and_faults(&mut installation, &arguments).await;
     if ran.is_err() {
         for which in [Which::First, Which::Second] {
@@ -147,7 +128,7 @@ fn tell(verdict: &Verdict) {
     );
 }
 
-fn conclusion(holds: bool, bug: Option<Bug>) -> String {
+fn conclusion(holds: bool, bug: Option<SeededBug>) -> String {
     match (holds, bug) {
         (true, None) => "strict serializability holds".to_owned(),
         (false, None) => "strict serializability is VIOLATED".to_owned(),

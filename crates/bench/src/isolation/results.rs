@@ -1,11 +1,12 @@
 //! `docs/results/isolation.json`: one row per variant, each replaced by its own run.
 
-use super::{Bug, verdict::Verdict};
+use super::verdict::Verdict;
+use ledger::SeededBug;
 use model::{Error, Result};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path};
 
-pub fn write(verdicts: &[Verdict], bug: Option<Bug>, rounds: usize) -> Result<()> {
+pub fn write(verdicts: &[Verdict], bug: Option<SeededBug>, rounds: usize) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
     let path = root.join("docs/results/isolation.json");
     let before = fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
@@ -15,7 +16,7 @@ pub fn write(verdicts: &[Verdict], bug: Option<Bug>, rounds: usize) -> Result<()
     written.map_err(|error| Error::bug("the results cannot be written").caused_by(error))
 }
 
-fn row(verdicts: &[Verdict], bug: Option<Bug>, rounds: usize) -> Value {
+fn row(verdicts: &[Verdict], bug: Option<SeededBug>, rounds: usize) -> Value {
     let sum = |of: fn(&Verdict) -> usize| verdicts.iter().map(of).sum::<usize>();
     let names: BTreeSet<&str> = verdicts.iter().flat_map(|v| v.anomalies.keys().map(String::as_str)).collect();
     let found = if names.is_empty() { "none".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") };
@@ -57,7 +58,7 @@ mod tests {
             holds,
         };
         let first = merged(None, row(&[verdict(true)], None, 4));
-        let second = merged(Some(first), row(&[verdict(false)], Some(Bug::SkipEpoch), 4));
+        let second = merged(Some(first), row(&[verdict(false)], Some(SeededBug::SkipEpoch), 4));
         let third = merged(Some(second), row(&[verdict(false)], None, 4));
         let verdicts: Vec<_> = third["rows"].as_array().into_iter().flatten().map(|row| &row["verdict"]).collect();
         assert_eq!(verdicts, ["unmet", "met"]);

@@ -7,7 +7,14 @@ use super::{
     partitions,
     statement::{self, Answer, Arrays, Head},
 };
-use crate::{Change, ChangeAction, cache::Held, clock::Moment, connection::classify, record::{Record, Refusing}, ring::Stretch};
+use crate::{
+    Change, ChangeAction,
+    cache::Held,
+    clock::Moment,
+    connection::classify,
+    record::{Record, Refusing},
+    ring::Stretch,
+};
 use bytes::Bytes;
 use model::{Class, Error, Result};
 use tokio_postgres::Row;

@@ -189,3 +189,24 @@ async fn the_doctor_finds_nothing_wrong_with_a_sound_record() {
     assert_eq!(poor.iter().map(|fact| fact.name).collect::<Vec<_>>(), ["fsync"], "{poor:?}");
     opened.ledger.close().await;
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_this_server_is_not_ready_until_a_write_succeeds() {
+    let opened = Opened::new().await;
+    opened.ledger.ready().await.unwrap();
+    let sql = opened.sql().await;
+    sql.batch_execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+         CREATE TRIGGER full_disk BEFORE INSERT ON nephkeep.resource FOR EACH ROW EXECUTE FUNCTION full_disk()",
+    )
+    .await
+    .unwrap();
+    assert_eq!(opened.one("a", Op::Create, "1").await.unwrap_err().code(), "disk-full");
+    let told = opened.ledger.ready().await.unwrap_err();
+    assert_eq!((told.code(), told.kind()), ("disk-full", model::ErrorKind::Retry));
+    sql.batch_execute("DROP TRIGGER full_disk ON nephkeep.resource").await.unwrap();
+    opened.one("a", Op::Create, "1").await.unwrap();
+    opened.ledger.ready().await.unwrap();
+    opened.assert_sound().await;
+}

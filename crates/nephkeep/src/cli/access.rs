@@ -43,6 +43,7 @@ enum Verb {
     Roles: admin, operator, writer, reader, auditor. Use the file with --credential-file."
 )]
 struct Create {
+    /// What the new principal is called in audit entries
     name: String,
     /// What it may do; repeatable
     #[arg(long, required = true, value_parser = role)]
@@ -66,6 +67,7 @@ struct List {}
     after_help = "Examples:\n  nephkeep access revoke orchestrator\n  nephkeep access revoke orchestrator --dry-run"
 )]
 struct Revoke {
+    /// The principal whose token ends
     name: String,
     /// Show what would be revoked
     #[arg(long)]
@@ -77,6 +79,7 @@ struct Revoke {
 #[command(after_help = "Examples:\n  nephkeep access rotate orchestrator --to orchestrator.credential\n  \
     nephkeep access rotate local-admin           the admin's own file is rewritten")]
 struct Rotate {
+    /// The principal that gets a new token
     name: String,
     /// Where to write the new credential [default for the directory's own admin: its file]
     #[arg(long, value_name = "FILE")]

@@ -53,6 +53,7 @@ struct List {
     /// Before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     until: Option<jiff::Timestamp>,
+    /// At most so many
     #[arg(long, default_value_t = 100)]
     limit: u32,
 }

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 #[command(after_help = "Examples:\n  nephkeep completions bash > /etc/bash_completion.d/nephkeep\n  \
     nephkeep completions zsh > ~/.zfunc/_nephkeep\n  nephkeep completions fish > ~/.config/fish/completions/nephkeep.fish")]
 pub struct Arguments {
+    /// The shell to complete for
     shell: Shell,
 }
 

@@ -57,6 +57,7 @@ impl Verb {
     after_help = "Examples:\n  nephkeep configuration get ran/cell-7\n  nephkeep configuration get ran/cell-7 --version 2"
 )]
 struct Get {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
     /// As it was in this version
@@ -70,6 +71,7 @@ struct Get {
     echo '{\"power\": 20}' | nephkeep configuration set ran/cell-7 --if-version 3\n  \
     nephkeep configuration set ran/cell-7 cell.yaml --dry-run")]
 struct Set {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
     /// The document; `-` or nothing reads standard input
@@ -102,6 +104,7 @@ struct List {
     after_help = "Examples:\n  nephkeep configuration delete ran/cell-7\n  nephkeep configuration delete ran/cell-7 --dry-run"
 )]
 struct Delete {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
     /// Only if the document still has this version
@@ -116,6 +119,7 @@ struct Delete {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep configuration history ran/cell-7")]
 struct History {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
 }
@@ -124,9 +128,12 @@ struct History {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep configuration diff ran/cell-7 2 3")]
 struct Diff {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
+    /// The older version
     from: u64,
+    /// The newer version
     to: u64,
 }
 
@@ -136,8 +143,10 @@ struct Diff {
     after_help = "Examples:\n  nephkeep configuration rollback ran/cell-7 2 --dry-run\n  nephkeep configuration rollback ran/cell-7 2"
 )]
 struct Rollback {
+    /// Namespace, a slash, and the key, which may have slashes too
     #[arg(value_name = "NAMESPACE/KEY")]
     key: String,
+    /// The version to go back to; it is written again as a new one
     version: u64,
     /// Only if the document still has this version
     #[arg(long, value_name = "VERSION")]

@@ -12,6 +12,7 @@ use std::{fs, path::PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep man ~/.local/share/man/man1\n  man nephkeep-intent-import")]
 pub struct Arguments {
+    /// Where the pages are written; made when missing
     directory: PathBuf,
 }
 

@@ -195,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn every_argument_says_what_it_is() {
+        let mut pending = vec![Cli::command()];
+        let mut silent = Vec::new();
+        while let Some(verb) = pending.pop() {
+            let shown = verb.get_arguments().filter(|argument| !argument.is_hide_set());
+            let mute = shown.filter(|argument| argument.get_help().is_none());
+            silent.extend(mute.map(|argument| format!("{} {}", verb.get_name(), argument.get_id())));
+            pending.extend(verb.get_subcommands().cloned());
+        }
+        assert!(silent.is_empty(), "no help: {silent:?}");
+    }
+
+    #[test]
     fn every_verb_teaches_with_examples() {
         let mut pending: Vec<_> = Cli::command().get_subcommands().cloned().collect();
         while let Some(verb) = pending.pop() {

@@ -39,12 +39,17 @@ impl Order {
 
 /// Why documents are waiting, for whoever tells the progress.
 #[derive(Debug, Default)]
-pub struct Waits(parking_lot::Mutex<Option<String>>);
+pub struct Waits(std::sync::Mutex<Option<String>>);
 
 impl Waits {
+    /// A poisoned lock still holds a line of text.
+    fn why(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     #[must_use]
     pub fn take(&self) -> Option<String> {
-        self.0.lock().take()
+        self.why().take()
     }
 }
 
@@ -66,7 +71,7 @@ pub async fn send(client: &Client, mapped: Mapped, waits: &Waits) -> Result<Fate
                 return existing(client, mapped.kind, &mapped.id, &document).await;
             }
             ErrorKind::Retry if begun.elapsed() < TRY_FOR => {
-                *waits.0.lock() = Some(format!("{} ({})", error.message(), error.code()));
+                *waits.why() = Some(format!("{} ({})", error.message(), error.code()));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MOST);
             }

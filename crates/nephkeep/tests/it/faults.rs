@@ -1,7 +1,7 @@
 //! The environment's faults: each a clear error with a code and a remedy, exit 4, and a start once the cause is gone.
 
 use super::shared::{Done, Home};
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
 
 #[track_caller]
 fn refused(done: Done, code: &str) {
@@ -119,4 +119,52 @@ fn broken_settings_are_refused_before_anything_starts() {
     let done = home.run(&["up"]);
     assert!(done.err.contains("error[settings-malformed]"), "{}", done.err);
     assert_eq!(home.processes(), Vec::<String>::new());
+}
+
+/// A file system of its own for one directory; unmounted at the end, whatever happens.
+struct SmallDisk<'h>(&'h Home);
+
+impl SmallDisk<'_> {
+    fn mount(home: &Home) -> Option<SmallDisk<'_>> {
+        fs::create_dir_all(home.directory()).unwrap();
+        let (kind, size) = (["-t", "tmpfs"], ["-o", "size=160m,mode=0755"]);
+        let mounted = Command::new("mount").args(kind).args(size).arg("none").arg(home.directory()).output().ok()?;
+        mounted.status.success().then_some(SmallDisk(home))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _stopped = self.0.run(&["down"]);
+        let _unmounted = Command::new("umount").arg(self.0.directory()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_they_go_on_when_there_is_room() {
+    let home = Home::new();
+    let Some(disk) = SmallDisk::mount(&home) else {
+        eprintln!("skipped: no file system can be mounted here (this needs root)");
+        return;
+    };
+    home.up();
+    let intent =
+        home.write("intent.json", r#"{"@type":"Intent","name":"full","expression":{"@type":"E","iri":"urn:x"}}"#);
+    let create = |home: &Home| home.run(&["intent", "create", intent.to_str().unwrap(), "-o", "json"]);
+    create(&home).exits(0);
+    let ballast = home.directory().join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
+    // What PostgreSQL has set aside already is used up first.
+    let refused = (0..5_000).map(|_| create(&home)).find(|done| done.code != 0).expect("writes on a full disk");
+    assert!(refused.code == 4 && refused.err.contains("error["), "{refused:?}");
+    assert!(!refused.err.contains("error[bug]"), "{refused:?}");
+    drop(file);
+    fs::remove_file(&ballast).unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while create(&home).code != 0 {
+        assert!(std::time::Instant::now() < until, "writes do not go on: {:?}", create(&home));
+    }
+    home.run(&["status"]).exits(0);
+    drop(disk);
 }

@@ -44,8 +44,14 @@ pub struct Load {
     /// Of a thousand requests, how many are left without waiting for the answer (and then repeated).
     pub abandon_per_mille: u64,
     /// Where outcomes are kept; none for a benchmark.
-    /// With one, requests carry an idempotency key, so that one in doubt can be sent again; a benchmark has neither.
     pub ack_file: Option<PathBuf>,
+}
+
+impl Load {
+    /// Where outcomes are kept, a request in doubt is sent again, so it needs a key; a benchmark has neither.
+    fn idempotency_key(&self, number: u64) -> Option<String> {
+        self.ack_file.is_some().then(|| work::marker(self.seed, number))
+    }
 }
 
 /// What the load saw from outside.
@@ -265,7 +271,7 @@ impl Worker {
     async fn create(&mut self, arrival: Arrival) {
         let seed = self.shared.load.seed;
         let body = work::intent(seed, arrival.number);
-        let key = self.shared.load.ack_file.is_some().then(|| work::marker(seed, arrival.number));
+        let key = self.shared.load.idempotency_key(arrival.number);
         let request =
             Request { method: "POST", path: INTENTS, if_match: None, idempotency_key: key.as_deref(), body: &body };
         let heard = self.perform(&request, arrival, Told::Created, None).await;
@@ -280,7 +286,7 @@ impl Worker {
         let at = usize::try_from(arrival.number).unwrap_or(0) / self.shared.load.connections.max(1) % self.keys.len();
         let key = self.keys[at].clone();
         let body = work::patch(seed, arrival.number);
-        let idempotency_key = self.shared.load.ack_file.is_some().then(|| work::marker(seed, arrival.number));
+        let idempotency_key = self.shared.load.idempotency_key(arrival.number);
         let request = Request {
             method: "PATCH",
             path: &key.path,

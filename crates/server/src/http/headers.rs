@@ -72,11 +72,18 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
     Ok(Some(key))
 }
 
-/// The media type without its parameters, in lower case.
+/// The media type without its parameters, in lower case. JSON is UTF-8: another `charset` is refused.
 pub fn media_type(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(text) = text(headers, &header::CONTENT_TYPE)? else { return Ok(None) };
-    let bare = text.split(';').next().unwrap_or_default().trim();
-    Ok(Some(bare.to_ascii_lowercase()))
+    let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let bare = parts.next().unwrap_or_default();
+    for parameter in parts {
+        let charset = parameter.strip_prefix("charset=").map(|value| value.trim_matches('"').to_owned());
+        if charset.is_some_and(|charset| charset != "utf-8" && charset != "utf8") {
+            return Err(unsupported(text, "application/json in UTF-8"));
+        }
+    }
+    Ok(Some(bare))
 }
 
 /// JSON bodies are declared as such, or not declared at all.
@@ -150,6 +157,9 @@ mod tests {
     fn json_is_recognised_with_parameters_and_others_are_named() {
         assert!(require_json(&HeaderMap::new()).is_ok());
         assert!(require_json(&with(header::CONTENT_TYPE, "Application/JSON; charset=utf-8")).is_ok());
+        assert!(require_json(&with(header::CONTENT_TYPE, "application/json;charset=\"UTF-8\"")).is_ok());
+        let latin = require_json(&with(header::CONTENT_TYPE, "application/json; charset=latin1")).unwrap_err();
+        assert_eq!(latin.code(), "media-type-unsupported");
         let refused = require_json(&with(header::CONTENT_TYPE, "text/xml")).unwrap_err();
         assert_eq!(refused.fact("content-type"), Some("text/xml"));
     }

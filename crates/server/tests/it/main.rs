@@ -9,7 +9,6 @@ mod keys;
 mod log;
 mod official;
 mod openapi;
-mod postgres;
 mod principals;
 mod refusals;
 mod stand;

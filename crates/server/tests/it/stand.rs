@@ -1,6 +1,5 @@
 //! A server on a fresh record, and a client that speaks HTTP to it.
 
-use crate::postgres;
 use audit::TransparencyLog;
 use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
@@ -8,6 +7,7 @@ use ledger::{Ledger, connection::Connector};
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, hub};
 use std::{sync::Arc, time::Duration};
+use testkit::postgresql;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// What a follower names.
@@ -104,15 +104,15 @@ impl Stand {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        let directory = postgres::directory();
+        let directory = postgresql::directory();
         let (keystore, _) = Keystore::create(&keys::Settings::under(&directory.path().join("keys"))).unwrap();
-        Self::open(postgres::database().await, Arc::new(keystore), limits, None, directory).await
+        Self::open(postgresql::url_of(&postgresql::database().await), Arc::new(keystore), limits, None, directory).await
     }
 
     /// A second server on the same record; it follows as long as this one leads.
     pub async fn beside(&self) -> Self {
         let (database, keystore) = (self.database.clone(), Arc::clone(&self.app.keystore));
-        Self::open(database, keystore, self.app.limits.clone(), Some(self.admin.clone()), postgres::directory()).await
+        Self::open(database, keystore, self.app.limits.clone(), Some(self.admin.clone()), postgresql::directory()).await
     }
 
     /// Stops, and starts again on the same record, with the same limits.
@@ -121,7 +121,7 @@ impl Stand {
         let (limits, admin) = (self.app.limits.clone(), self.admin.clone());
         let mut directories = std::mem::take(&mut self.directories);
         self.stop().await;
-        let mut again = Self::open(database, keystore, limits, Some(admin), postgres::directory()).await;
+        let mut again = Self::open(database, keystore, limits, Some(admin), postgresql::directory()).await;
         again.directories.append(&mut directories);
         again
     }

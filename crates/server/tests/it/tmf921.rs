@@ -61,6 +61,8 @@ async fn all_four_media_types_patch_and_others_are_refused() {
         assert_eq!(changed.json()["description"], expected, "{kind}");
     }
     stand.patch(&path).body("text/plain", "x").send().await.problem(415, "media-type-unsupported");
+    let latin = "application/merge-patch+json; charset=latin1";
+    stand.patch(&path).body(latin, "{}").send().await.problem(415, "media-type-unsupported");
     let fixed = stand.patch(&path).json(&json!({ "@type": "Intent", "id": "other" })).send().await;
     assert_eq!(fixed.problem(400, "attribute-fixed")["context"]["field"], "id");
     let failing = json!([{ "op": "test", "path": "/name", "value": "other" }]).to_string();
@@ -100,6 +102,11 @@ async fn a_list_is_filtered_projected_counted_and_paged() {
     let shifted = stand.get(&format!("{TMF}/intent?offset=4")).send().await.expect(200);
     assert_eq!((shifted.header("x-result-count"), shifted.json()[0]["name"].as_str()), ("1", Some("intent-4")));
     stand.get(&format!("{TMF}/intent?limit=x")).send().await.problem(400, "parameter-malformed");
+    let counted = stand.get(&format!("{TMF}/intent?limit=0")).send().await.expect(200);
+    assert_eq!((counted.text.as_str(), counted.header("x-total-count")), ("[]", "5"));
+    stand.get(&format!("{TMF}/intent?sort=-name")).send().await.problem(400, "sort-unsupported");
+    let odd = stand.get(&format!("{TMF}/intent?creationDate.gt=yesterday")).send().await;
+    assert_eq!(odd.problem(400, "parameter-malformed")["context"]["given"], "yesterday");
     stand.stop().await;
 }
 

@@ -32,10 +32,13 @@ enum Sort {
 /// Load a server from outside, keeping an account of every answer
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// The server under load
     #[arg(long)]
     server: SocketAddr,
+    /// What is asked for
     #[arg(long, value_enum, default_value = "create")]
     work: Sort,
+    /// At the same time
     #[arg(long, default_value_t = 32)]
     connections: usize,
     /// How many intents `patch` changes
@@ -44,8 +47,10 @@ pub struct Arguments {
     /// Arrivals per second; without it each connection asks again as soon as it is answered
     #[arg(long)]
     rate: Option<f64>,
+    /// How long; without it until interrupted
     #[arg(long)]
     seconds: Option<f64>,
+    /// Of bodies and moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Of a thousand requests, how many to leave without waiting for the answer, and to repeat

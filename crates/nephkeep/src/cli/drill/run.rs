@@ -40,6 +40,7 @@ enum Work {
     nephkeep drill run kill-server --work patch --rounds 3 -o json\n  \
     nephkeep drill run kill-database --evidence ./evidence   keep the files of the account")]
 pub struct Arguments {
+    /// What is broken
     #[arg(value_enum)]
     drill: Name,
     /// Connections of the external load
@@ -68,8 +69,8 @@ pub struct Arguments {
     dry_run: bool,
     /// Build this fault into the server: the drill has to find it
     #[cfg(feature = "seeded-bugs")]
-    #[arg(long, value_enum)]
-    seeded_bug: Option<crate::seeded::Bug>,
+    #[arg(long)]
+    seeded_bug: Option<ledger::SeededBug>,
 }
 
 impl Arguments {

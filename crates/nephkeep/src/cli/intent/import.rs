@@ -97,12 +97,7 @@ async fn each(
     }
 }
 
-async fn one(
-    document: Document,
-    client: Option<&Client>,
-    order: &Order,
-    waits: &Waits,
-) -> (Place, u64, Result<Fate>) {
+async fn one(document: Document, client: Option<&Client>, order: &Order, waits: &Waits) -> (Place, u64, Result<Fate>) {
     let mapped = document.content.and_then(|row| mapped(&document.place, &row));
     let fate = match (mapped, client) {
         (Err(error), _) => Ok(Fate::Refused(error)),

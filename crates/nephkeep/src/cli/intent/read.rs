@@ -16,6 +16,7 @@ use serde_json::Value;
     nephkeep intent get ID --fields name,lifecycleStatus\n  \
     nephkeep intent get ID --position 0.1-9f86d081884c7d65.42   at least as new as this position")]
 pub struct Get {
+    /// The intent, as `intent list` shows it
     id: String,
     /// Only these attributes, parted by commas
     #[arg(long, value_name = "NAMES")]
@@ -35,8 +36,10 @@ pub struct List {
     /// Only intents whose attribute has this value; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
+    /// At most so many
     #[arg(long, default_value_t = 100)]
     limit: u32,
+    /// So many are passed over first
     #[arg(long, default_value_t = 0)]
     offset: u64,
     /// Every page, not only the first
@@ -48,6 +51,7 @@ pub struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent history ID\n  nephkeep intent history ID -o json")]
 pub struct History {
+    /// The intent, deleted ones too
     id: String,
 }
 

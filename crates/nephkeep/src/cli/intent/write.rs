@@ -34,6 +34,7 @@ pub struct Create {
 #[command(after_help = "Examples:\n  nephkeep intent update ID --set lifecycleStatus=active\n  \
     nephkeep intent update ID patch.json --if-version 3\n  nephkeep intent update ID --set priority=1 --dry-run")]
 pub struct Update {
+    /// The intent to change
     id: String,
     /// A JSON or YAML document with the attributes to change; null removes one
     file: Option<PathBuf>,
@@ -53,6 +54,7 @@ pub struct Update {
 #[command(after_help = "Examples:\n  nephkeep intent delete ID\n  nephkeep intent delete ID --if-version 3\n  \
     nephkeep intent delete ID --dry-run")]
 pub struct Delete {
+    /// The intent to delete; its history stays
     id: String,
     /// Only if the intent still has this version
     #[arg(long, value_name = "VERSION")]

@@ -2,7 +2,7 @@
 //!
 //! A key has no colon, so an action stands behind one: `…/KEY:history`, `…/KEY:diff?from=1&to=2`, `…/KEY:rollback?to=1`.
 
-use super::{answer, history, positioned, shapes, version};
+use super::{history, positioned, shapes, version};
 use crate::{
     http::{
         call::{At, Call},
@@ -55,10 +55,7 @@ pub async fn get(State(app): State<App>, At((namespace, rest)): At<(String, Stri
             };
             shown(StatusCode::OK, &found)
         }
-        Some("history") => {
-            let page = history::page(&app, &mut call, &key).await?;
-            Ok(answer(StatusCode::OK, &page))
-        }
+        Some("history") => history::page(&app, &mut call, &key).await,
         Some("diff") => difference(&app, call, &key).await,
         Some(other) => Err(unknown(other).into()),
     }
@@ -96,11 +93,12 @@ async fn difference(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
     let from = call.query.take_number("from")?.ok_or_else(|| needed("from"))?;
     let to = call.query.take_number("to")?.ok_or_else(|| needed("to"))?;
     std::mem::take(&mut call.query).finish("from, to")?;
-    let old = document(&at_version(app, &call, key, from).await?)?;
-    let new = document(&at_version(app, &call, key, to).await?)?;
+    let (old, new) = (at_version(app, &call, key, from).await?, at_version(app, &call, key, to).await?);
+    let position = if old.version > new.version { old.position } else { new.position };
+    let (old, new) = (document(&old)?, document(&new)?);
     let differences: Vec<Json> = diff(&old, &new).iter().map(configuration::Difference::document).collect();
     let body = Json::object().with("id", &*key.id).with("from", from).with("to", to).with("differences", differences);
-    Ok(answer(StatusCode::OK, &body))
+    Ok(positioned(StatusCode::OK, &body, position))
 }
 
 /// Stores a document: with `If-Match` only over that version, with `If-None-Match: *` only where there is none.

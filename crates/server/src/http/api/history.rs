@@ -1,6 +1,6 @@
 //! `GET /api/v1/history/{kind}/{id}`: every version of any resource.
 
-use super::{answer, shapes, version};
+use super::{positioned, shapes, version};
 use crate::{
     http::{
         call::{At, Call},
@@ -22,11 +22,11 @@ use model::{Json, Kind, ResourceKey, Result};
 pub async fn history(State(app): State<App>, At((kind, id)): At<(String, String)>, mut call: Call) -> Answer {
     let kind: Kind = kind.parse()?;
     let key = ResourceKey::new(&call.access.tenant, kind, &id)?;
-    Ok(answer(StatusCode::OK, &page(&app, &mut call, &key).await?))
+    page(&app, &mut call, &key).await
 }
 
-/// A history, or one page of it with `before` for the next.
-pub async fn page(app: &App, call: &mut Call, key: &ResourceKey) -> Result<Json> {
+/// A history, or one page of it with `before` for the next; as of its newest version.
+pub async fn page(app: &App, call: &mut Call, key: &ResourceKey) -> Answer {
     let before = call.query.take_number("before")?;
     let limit: Option<u32> = call.query.take_number("limit")?;
     std::mem::take(&mut call.query).finish("before, limit")?;
@@ -39,13 +39,13 @@ pub async fn page(app: &App, call: &mut Call, key: &ResourceKey) -> Result<Json>
             found
         }
     };
-    let Some(oldest) = found.first().map(|oldest| oldest.version) else {
-        return Err(not_found(key.kind));
+    let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
+        return Err(not_found(key.kind).into());
     };
     let versions = found.iter().map(version).collect::<Result<Vec<_>>>()?;
     let mut body = Json::object().with("kind", key.kind.as_str()).with("id", &*key.id).with("versions", versions);
-    if oldest > 1 {
-        body.set("before", oldest);
+    if oldest.version > 1 {
+        body.set("before", oldest.version);
     }
-    Ok(body)
+    Ok(positioned(StatusCode::OK, &body, newest.position))
 }

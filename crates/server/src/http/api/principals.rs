@@ -10,7 +10,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, ListQuery};
-use model::{Access, Error, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::parse};
+use model::{Access, Action, Error, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::parse};
 
 fn wrong(field: &'static str, rule: &str) -> Error {
     Error::invalid("attribute-value", rule).with("field", field)
@@ -33,6 +33,7 @@ fn tenant(access: &Access, named: Option<&str>) -> Result<Tenant> {
     responses((status = 201, body = shapes::Principal), (status = 400, body = shapes::Problem),
         (status = 403, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn create(State(app): State<App>, call: Call) -> Answer {
+    app.ledger.permit(&call.access, Action::Administer).await?;
     call.require_json()?;
     let body = parse(&call.body)?;
     let name = body.get("name").and_then(Json::as_str).ok_or_else(|| wrong("name", "name is a string; add it"))?;

@@ -11,7 +11,7 @@ use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, Group, Op, Precondition, Receipt, Write};
 use model::{
-    Error, Json, Kind, Prepared, ResourceKey, Result, Version, configuration,
+    Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version, configuration,
     json::parse,
     tmf921::{self, Setting},
 };
@@ -26,6 +26,7 @@ const KINDS: [Kind; 3] = [Kind::Intent, Kind::IntentSpecification, Kind::Configu
     responses((status = 200, body = shapes::TransactionResult), (status = 400, body = shapes::Problem),
         (status = 409, body = shapes::Problem), (status = 412, body = shapes::Problem)))]
 pub async fn transact(State(app): State<App>, call: Call) -> Answer {
+    app.ledger.permit(&call.access, Action::Read).await?;
     call.require_json()?;
     let body = parse(&call.body)?;
     if body.as_object().is_none() {

@@ -113,10 +113,11 @@ pub async fn list(app: &App, mut call: Call, kind: Kind) -> Answer {
     let limit = query.limit;
     let (mut items, mut bytes, mut total): (Vec<Bytes>, usize, Option<u64>) = (Vec::new(), 0, None);
     loop {
-        query.limit = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX)).min(STEP);
+        // `limit=0` asks for the count alone.
+        query.limit = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX)).clamp(1, STEP);
         let page = app.ledger.list(&call.access, kind, &query).await?;
         let total = *total.get_or_insert(page.total);
-        for resource in &page.items {
+        for resource in page.items.iter().filter(|_| limit > 0) {
             let item = listed(app, resource, &fields)?;
             bytes += item.len();
             items.push(item);
@@ -128,7 +129,7 @@ pub async fn list(app: &App, mut call: Call, kind: Kind) -> Answer {
             headers::put(map, headers::TOTAL_COUNT, &total.to_string());
             headers::put(map, headers::RESULT_COUNT, &items.len().to_string());
             headers::put(map, headers::LEDGER_POSITION, &page.position.to_string());
-            if let Some(cursor) = &page.next {
+            if let Some(cursor) = page.next.as_ref().filter(|_| limit > 0) {
                 headers::put(map, header::LINK, &link(kind, limit, cursor, &call));
             }
             return Ok(response);
@@ -145,12 +146,28 @@ fn listed(app: &App, resource: &Resource, fields: &Fields) -> Result<Bytes> {
 }
 
 const PAGING: [&str; 4] = ["fields", "limit", "offset", "after"];
+/// The server's own times: anything but a time could only ever find nothing.
+const DATES: [&str; 2] = ["creationDate", "lastUpdate"];
 
 fn list_query(app: &App, call: &mut Call) -> Result<ListQuery> {
     let limit = call.query.take_number("limit")?.unwrap_or(app.limits.page_default).min(app.limits.page);
     let offset = call.query.take_number("offset")?.unwrap_or(0);
     let after = call.query.take("after")?;
-    Ok(ListQuery { filter: Filter::parse(&call.raw_query, &PAGING)?, after, offset, limit, ..ListQuery::default() })
+    if call.query.take("sort")?.is_some() {
+        let told = "lists are in the order of creation and cannot be sorted otherwise; leave sort out";
+        return Err(Error::invalid("sort-unsupported", told).with("parameter", "sort"));
+    }
+    let filter = Filter::parse(&call.raw_query, &PAGING)?;
+    for condition in filter.conditions.iter().filter(|known| DATES.contains(&known.path.as_str())) {
+        if let Some(wrong) = condition.values.iter().find(|value| value.text.parse::<jiff::Timestamp>().is_err()) {
+            let rule = "a date is compared with an RFC 3339 time with its zone, for example 2026-01-31T12:00:00Z";
+            let shown: String = wrong.text.chars().take(80).collect();
+            return Err(Error::invalid("parameter-malformed", rule)
+                .with("parameter", &condition.path)
+                .with("given", shown));
+        }
+    }
+    Ok(ListQuery { filter, after, offset, limit, ..ListQuery::default() })
 }
 
 /// The same request, from where this page ended.
@@ -175,7 +192,7 @@ struct Change {
 pub async fn patch(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     let fields = fields(&mut call)?;
     std::mem::take(&mut call.query).finish("fields")?;
-    let media = Media::from_content_type(headers::text(&call.headers, &header::CONTENT_TYPE)?)?;
+    let media = Media::from_content_type(headers::media_type(&call.headers)?.as_deref())?;
     let change = Change { media, patch: parse(&call.body)?, expected: call.if_match()? };
     let key = ResourceKey::new(&call.access.tenant, kind, id)?;
     let mut reads = Vec::new();
