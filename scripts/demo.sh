@@ -65,6 +65,34 @@ else
     "$program" --dir "$directory" intent import "$work/intents.jsonl"
 fi
 
+step "Import knowledge, and ask three questions"
+if [ -n "$samples" ] && [ -f "$samples/knowledge/passages.jsonl" ]; then
+    "$program" --dir "$directory" knowledge import "$samples/knowledge/passages.jsonl"
+else
+    echo "skipped, data missing: this project's own documentation instead"
+    "$program" --dir "$directory" knowledge import docs --source nephkeep
+fi
+# The copy follows the record; verify brings it to the record's present position.
+"$program" --dir "$directory" verify vectors
+for question in "restore a backup of the orchestrator" "what happens when a key is erased" "install the near-RT RIC"; do
+    printf '\n? %s\n' "$question"
+    "$program" --dir "$directory" knowledge search "$question" --limit 1
+done
+
+step "Damage one object of a copy: verify names it, a rebuild mends it"
+chosen=$("$program" --dir "$directory" knowledge list --limit 1000 | sed 1d | awk '{print $1}' | shuf -n 1)
+index=$(ls "$directory"/vectors/generation-*.vectors)
+# A bit of the first vector, behind the document's id in its last frame.
+at=$(($(grep -abo "$chosen" "$index" | tail -n 1 | cut -d: -f1) + 240))
+byte=$(dd if="$index" bs=1 skip="$at" count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+printf "\\x$(printf %02x $((byte ^ 64)))" | dd of="$index" bs=1 seek="$at" conv=notrunc 2>/dev/null
+named=$("$program" --dir "$directory" diff vectors -o json | sed -n 's/.*"id": "\(.*\)".*/\1/p') || true
+echo "chosen $chosen"
+echo "named  $named"
+[ "$chosen" = "$named" ]
+"$program" --dir "$directory" rebuild vectors
+"$program" --dir "$directory" diff vectors
+
 step "Status"
 "$program" --dir "$directory" status
 

@@ -72,7 +72,6 @@ pub struct Noted(Option<(Arc<Flush>, Stage)>);
 
 impl Noted {
     /// Nothing was read.
-    #[must_use]
     pub fn nothing() -> Self {
         Self(None)
     }

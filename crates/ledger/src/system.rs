@@ -2,7 +2,7 @@
 //! positions of hub delivery, readiness. Nothing here leaves the process: it carries no `Access` and no release.
 
 use crate::{
-    ChangePage, Ledger, Resource, changes,
+    Change, ChangePage, Ledger, Resource, changes,
     clock::Moment,
     committer::Stored,
     connection::{discard_if_gone, reader},
@@ -109,6 +109,11 @@ impl Ledger {
     /// Changes of all tenants after a position, waiting up to `wait` for the first.
     pub async fn log_after(&self, after: Option<Position>, limit: usize, wait: Duration) -> Result<ChangePage> {
         changes::of_all(self.record(), after, limit, wait).await
+    }
+
+    /// The state that a change of the log made, opened: for copies, which are checked against the record.
+    pub fn state_of(&self, change: &Change) -> Result<Resource> {
+        changes::resource(self.record(), change)
     }
 
     /// Where a consumer stands; `None` before its first move.

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod intake;
 pub mod json;
 pub mod kind;
+pub mod knowledge;
 pub mod network_intent;
 pub mod patch;
 pub mod position;

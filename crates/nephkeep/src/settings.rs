@@ -25,6 +25,8 @@ pub const DEFAULT: &str = r#"# Settings of this nephkeep. Paths are relative to 
 record = "local:record"
 # Backups and archives.
 objects = "file:objects"
+# The vectors of the knowledge base.
+vectors = "file:vectors"
 
 [server]
 listen = "127.0.0.1:7210"
@@ -52,6 +54,7 @@ pub enum Record {
 pub struct Settings {
     pub record: Record,
     pub objects: PathBuf,
+    pub vectors: PathBuf,
     pub listen: SocketAddr,
     /// Where a follower sends writers; `http://LISTEN` when not said.
     pub public_url: Option<String>,
@@ -206,11 +209,11 @@ impl Draft {
 
     fn settle(self, base: &Path) -> model::Result<Settings> {
         only("stores.events", self.stores.events.as_deref(), "record:")?;
-        let waiting = [("stores.vectors", &self.stores.vectors), ("stores.metrics", &self.stores.metrics)];
-        if let Some((name, _)) = waiting.iter().find(|(_, url)| url.is_some()) {
+        if self.stores.metrics.is_some() {
             let what = "this version has no such store yet; remove the line";
-            return Err(Error::invalid("settings-store-unsupported", what).with("setting", name));
+            return Err(Error::invalid("settings-store-unsupported", what).with("setting", "stores.metrics"));
         }
+        let vectors = self.stores.vectors.as_deref().unwrap_or("file:vectors");
         let listen = self.server.listen.parse().map_err(|_| {
             Error::invalid("settings-malformed", "server.listen must read like 127.0.0.1:7210")
                 .with("value", &self.server.listen)
@@ -219,6 +222,7 @@ impl Draft {
         Ok(Settings {
             record: record(&self.stores.record, self.stores.record_password_file.as_deref(), base)?,
             objects: directory("stores.objects", &self.stores.objects, "file", base)?,
+            vectors: directory("stores.vectors", vectors, "file", base)?,
             listen,
             public_url: self.server.public_url,
             key_directories: at_least_two("keys.directories", &self.keys.directories, base)?,
@@ -293,6 +297,7 @@ mod tests {
         let settings = parse(DEFAULT, &[]).unwrap();
         assert_eq!(settings.record, Record::Local("/base/record".into()));
         assert_eq!(settings.objects, Path::new("/base/objects"));
+        assert_eq!(settings.vectors, Path::new("/base/vectors"));
         assert_eq!(settings.listen.port(), layout::PORT);
         assert!(settings.listen.ip().is_loopback());
         assert_eq!(settings.slots.len(), 2);

@@ -18,6 +18,7 @@ use ledger::{
     server::{Local, LocalOptions},
 };
 use model::{Error, Position, Result, Shard};
+use relay::{Relay, knowledge::ToVectors};
 use server::{Parts, Server};
 use std::{
     fs,
@@ -27,12 +28,17 @@ use std::{
     pin::Pin,
     sync::Arc,
 };
+use stores::{
+    embed::{Embedder, HashEmbedder},
+    vectors::VectorIndex,
+};
 
 #[derive(Debug)]
 pub struct Stack {
     server: Server,
     ledger: Ledger,
     audit: Arc<TransparencyLog>,
+    relay: Arc<Relay>,
     local: Option<Local>,
     url: String,
 }
@@ -64,7 +70,9 @@ impl Stack {
             opened = Box::pin(base.open(layout, settings, listen)) => opened,
         };
         match opened {
-            Ok((server, ledger, url)) => Ok(Self { server, ledger, audit: base.audit, local, url }),
+            Ok(Open { server, ledger, relay, url }) => {
+                Ok(Self { server, ledger, audit: base.audit, relay, local, url })
+            }
             Err(failure) => {
                 base.audit.close();
                 stop(local).await;
@@ -82,6 +90,7 @@ impl Stack {
     pub async fn run_until(self, stopped: impl Future<Output = ()>) -> Outcome {
         let served = self.server.serve(stopped).await;
         tracing::info!("stopping");
+        self.relay.close().await;
         self.ledger.close().await;
         self.audit.close();
         stop(self.local).await;
@@ -112,6 +121,25 @@ async fn given_up(record: &Record) -> Error {
     }
 }
 
+struct Open {
+    server: Server,
+    ledger: Ledger,
+    relay: Arc<Relay>,
+    url: String,
+}
+
+/// The copies of this record, each with what it should hold.
+fn relay(settings: &Settings, ledger: &Ledger) -> Result<Arc<Relay>> {
+    let embedder = HashEmbedder;
+    let (model, dimensions) = (embedder.model(), embedder.dimensions());
+    // A copy that cannot be used must not keep the record from being served: it is made anew.
+    let vectors = VectorIndex::open(&settings.vectors, model, dimensions).or_else(|error| {
+        tracing::warn!(code = error.code(), "the vector index is made anew: {error}");
+        VectorIndex::fresh(&settings.vectors, model, dimensions)
+    })?;
+    Ok(Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::new(embedder))))])))
+}
+
 /// What the record and the door stand on.
 struct Base {
     keystore: Arc<Keystore>,
@@ -124,12 +152,7 @@ struct Base {
 }
 
 impl Base {
-    async fn open(
-        &self,
-        layout: &Layout,
-        settings: &Settings,
-        listen: SocketAddr,
-    ) -> Outcome<(Server, Ledger, String)> {
+    async fn open(&self, layout: &Layout, settings: &Settings, listen: SocketAddr) -> Outcome<Open> {
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
         let own = ledger::Settings {
             holder_url: Some(url.clone()),
@@ -141,12 +164,17 @@ impl Base {
         let connector = Connector::new(&self.url).map_err(Failure::environment)?;
         let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await;
         let ledger = ledger.map_err(Failure::environment)?;
-        let bound = match self.continues(&ledger) {
-            Ok(()) => self.bind(layout, listen, &ledger).await,
-            Err(error) => Err(Failure::environment(error)),
+        let bound = async {
+            self.continues(&ledger).map_err(Failure::environment)?;
+            let relay = relay(settings, &ledger).map_err(Failure::environment)?;
+            let server = self.bind(layout, listen, &ledger, &relay).await?;
+            Ok((relay, server))
         };
-        match bound {
-            Ok(server) => Ok((server, ledger, url)),
+        match Box::pin(bound).await {
+            Ok((relay, server)) => {
+                relay.start();
+                Ok(Open { server, ledger, relay, url })
+            }
             Err(failure) => {
                 ledger.close().await;
                 Err(failure)
@@ -162,9 +190,14 @@ impl Base {
         }
     }
 
-    async fn bind(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger) -> Outcome<Server> {
-        let parts =
-            Parts { ledger: ledger.clone(), keystore: Arc::clone(&self.keystore), audit: Arc::clone(&self.audit) };
+    async fn bind(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger, relay: &Arc<Relay>) -> Outcome<Server> {
+        let parts = Parts {
+            ledger: ledger.clone(),
+            keystore: Arc::clone(&self.keystore),
+            audit: Arc::clone(&self.audit),
+            relay: Arc::clone(relay),
+            embedder: Arc::new(HashEmbedder),
+        };
         let settings =
             server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
         let server = Server::bind(settings, parts).await.map_err(Failure::environment)?;

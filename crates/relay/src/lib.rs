@@ -1,1 +1,104 @@
-//! RECORD -> COPIES: carries changes, keeps positions, verifies, rebuilds.
+//! RECORD -> COPIES: carries changes, keeps them in step, verifies, rebuilds.
+//!
+//! A copy is registered as a pair: a `stores::Projection`, which holds it, and a [`Shaper`], which says what it should
+//! hold of a resource. The shaper is the only place where that is said: the pump, `verify` and `rebuild` all use it, so
+//! a copy is compared with what the record would make of it today.
+
+mod compare;
+mod copy;
+pub mod knowledge;
+pub mod search;
+
+pub use compare::{Difference, What};
+pub use copy::{Status, Verified};
+
+use copy::Copy;
+use ledger::{Ledger, Resource};
+use model::{Error, Kind, ResourceKey, Result, Subject};
+use parking_lot::Mutex;
+use std::{fmt, sync::Arc};
+use stores::{CopyChange, Projection, vectors::VectorSearch};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// What a copy should hold of a resource. Pure: the same resource, the same objects.
+pub trait Shaper: Send + Sync + fmt::Debug {
+    fn kinds(&self) -> &'static [Kind];
+    fn shape(&self, resource: &Resource) -> Result<CopyChange>;
+}
+
+/// All copies of one record.
+#[derive(Debug)]
+pub struct Relay {
+    copies: Vec<Arc<Copy>>,
+    stop: watch::Sender<bool>,
+    pumps: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Relay {
+    #[must_use]
+    pub fn new(ledger: &Ledger, copies: Vec<(Arc<dyn Projection>, Arc<dyn Shaper>)>) -> Self {
+        let copies = copies.into_iter().map(|(held, shaper)| Arc::new(Copy::new(ledger.clone(), held, shaper)));
+        Self { copies: copies.collect(), stop: watch::Sender::new(false), pumps: Mutex::default() }
+    }
+
+    /// One pump for each copy: a slow or failing one holds up nobody else.
+    pub fn start(&self) {
+        let mut pumps = self.pumps.lock();
+        for copy in &self.copies {
+            pumps.push(tokio::spawn(Arc::clone(copy).pump(self.stop.subscribe())));
+        }
+    }
+
+    /// Ends the pumps after the batch each is in.
+    pub async fn close(&self) {
+        self.stop.send_replace(true);
+        let pumps = std::mem::take(&mut *self.pumps.lock());
+        for pump in pumps {
+            if let Err(error) = pump.await {
+                tracing::error!(%error, "a pump ended badly");
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.copies.iter().map(|copy| copy.status()).collect()
+    }
+
+    /// Compares a copy with the record at one position, key by key.
+    pub async fn verify(&self, name: &str) -> Result<Verified> {
+        self.copy(name)?.verify().await
+    }
+
+    /// Makes a copy anew beside the old one, which is read until the new one is complete.
+    pub async fn rebuild(&self, name: &str) -> Result<Verified> {
+        self.copy(name)?.rebuild().await
+    }
+
+    /// Applies the record's state of these keys again, whatever the copy holds of them.
+    pub async fn repair(&self, name: &str, keys: &[ResourceKey]) -> Result<u64> {
+        self.copy(name)?.repair(keys).await
+    }
+
+    /// Removes a subject from every copy; its key is destroyed already.
+    pub async fn erase(&self, subject: &Subject) -> Result<()> {
+        for copy in &self.copies {
+            copy.erase(subject).await?;
+        }
+        Ok(())
+    }
+
+    /// The copy that is searched; `copy-missing` where there is none.
+    pub fn vectors(&self) -> Result<Arc<dyn VectorSearch>> {
+        self.copies.iter().find_map(|copy| copy.vectors()).ok_or_else(|| missing("vectors"))
+    }
+
+    fn copy(&self, name: &str) -> Result<&Arc<Copy>> {
+        self.copies.iter().find(|copy| copy.name() == name).ok_or_else(|| missing(name))
+    }
+}
+
+fn missing(name: &str) -> Error {
+    let shown: String = name.chars().take(40).collect();
+    Error::not_found("copy-unknown", "there is no such copy; GET /api/v1/copies lists them").with("copy", shown)
+}

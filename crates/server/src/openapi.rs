@@ -26,6 +26,8 @@ use utoipa::{
         keys::status, keys::rotate, keys::rotate_root, keys::erase,
         audit::list, audit::checkpoint, audit::reconciliation,
         network_intents::create, network_intents::get,
+        knowledge::list, knowledge::put, knowledge::get, knowledge::delete, search::search, search::retrieve,
+        copies::list, copies::act,
     ),
     modifiers(&Token),
 )]

@@ -10,7 +10,9 @@ use audit::TransparencyLog;
 use keys::Keystore;
 use ledger::Ledger;
 use model::tmf921;
+use relay::Relay;
 use std::{fmt, ops::Deref, sync::Arc};
+use stores::embed::Embedder;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
 
 /// Requests that change one resource wait for one another here instead of failing against each other (RECORD 16).
@@ -25,6 +27,9 @@ pub struct Inner {
     pub ledger: Ledger,
     pub keystore: Arc<Keystore>,
     pub audit: Arc<TransparencyLog>,
+    pub relay: Arc<Relay>,
+    /// Makes vectors of questions, as it did of the stored texts.
+    pub embedder: Arc<dyn Embedder>,
     pub authenticator: Authenticator,
     pub limits: Limits,
     pub metrics: Metrics,
@@ -45,6 +50,8 @@ pub struct Parts {
     pub ledger: Ledger,
     pub keystore: Arc<Keystore>,
     pub audit: Arc<TransparencyLog>,
+    pub relay: Arc<Relay>,
+    pub embedder: Arc<dyn Embedder>,
 }
 
 impl App {
@@ -55,6 +62,8 @@ impl App {
             ledger: parts.ledger,
             keystore: parts.keystore,
             audit: parts.audit,
+            relay: parts.relay,
+            embedder: parts.embedder,
             authenticator,
             metrics: Metrics::default().with_record(counted),
             hub,

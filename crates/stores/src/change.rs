@@ -35,10 +35,6 @@ pub struct Object {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// Unit length, little-endian f32 wherever it is hashed.
+    /// Of length 1.
     Vector { model: Arc<str>, source: Arc<str>, values: Arc<[f32]> },
-    /// A chunk for full-text search. Only of documents below confidential: a side index holds text in clear.
-    Text { source: Arc<str>, heading: Arc<str>, text: Arc<str> },
-    /// Opaque to the copy (an event's bytes, a counter's sample).
-    Bytes { media_type: Arc<str>, bytes: bytes::Bytes },
 }

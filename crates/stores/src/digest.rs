@@ -94,17 +94,6 @@ pub fn of_object(object: &Object) -> [u8; 32] {
                 hash.update(value.to_le_bytes());
             }
         }
-        Body::Text { source, heading, text } => {
-            field(&mut hash, b"text");
-            field(&mut hash, source.as_bytes());
-            field(&mut hash, heading.as_bytes());
-            field(&mut hash, text.as_bytes());
-        }
-        Body::Bytes { media_type, bytes } => {
-            field(&mut hash, b"bytes");
-            field(&mut hash, media_type.as_bytes());
-            field(&mut hash, bytes);
-        }
     }
     hash.finalize().into()
 }

@@ -5,8 +5,10 @@
 
 pub mod change;
 pub mod digest;
+pub mod embed;
 pub mod projection;
+pub mod vectors;
 
 pub use change::{Body, ChangeBatch, CopyChange, Object};
 pub use digest::{Entry, KeyRange, RangeDigest};
-pub use projection::{Applied, Generation, Projection, Want};
+pub use projection::Projection;

@@ -1,59 +1,42 @@
 //! The one write trait. Promises only what the weakest engine can keep.
 //!
-//! 1. `apply` is idempotent: a change at or below the position that an object of its key carries does nothing.
+//! 1. `apply` is idempotent: a change below the position that its key carries does nothing; the same change again
+//!    leaves the same objects.
 //! 2. Of one key, changes arrive in order; between keys no order is promised.
-//! 3. After `Applied::Durable(p)` a `kill -9` or a power cut loses nothing up to `p`; `position` after a restart is at
-//!    least the last `Durable`.
-//! 4. A change without objects removes the key: no read finds it afterwards, and its position is remembered as long as
-//!    an older change of it could still arrive.
+//! 3. Once `apply` has returned, a `kill -9` or a power cut loses nothing up to the batch's position, and `position`
+//!    after a restart is at least that.
+//! 4. A change without objects removes the key: no read finds it afterwards.
 //! 5. `digest` and `entries` are computed from what is held, not from what was said when it was applied.
-//! 6. `erase` leaves nothing of a subject that any read or file of the copy gives back.
+//! 6. After `erase` no read and no file of the copy gives back anything of the subject.
 
 use crate::{
     change::ChangeBatch,
-    digest::{Entry, KeyRange, RangeDigest},
+    digest::{Entry, KeyRange, RangeDigest, of_range},
+    vectors::VectorSearch,
 };
-use futures_util::future::BoxFuture;
 use model::{Position, Result, Subject};
-use std::{fmt, path::Path};
+use std::{fmt, sync::Arc};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// As the copy likes; durability may come with a later batch.
-    Applied,
-    /// Durable before the answer.
-    Durable,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// Visible to reads up to here, durable up to an earlier position.
-    Visible(Position),
-    /// Durable up to here: the only thing that moves a copy's progress.
-    Durable(Position),
-}
-
-/// One complete build of a copy. Rebuilds make the next one beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Generation(pub String);
-
+/// Calls block on files: make them where blocking is allowed.
 pub trait Projection: Send + Sync + fmt::Debug {
-    /// As users name it: `vectors`, `text`, `metrics`, a sink's name.
-    fn name(&self) -> &str;
+    /// As users name it.
+    fn name(&self) -> &'static str;
+    /// Which complete build of the copy this is.
+    fn generation(&self) -> u64;
     /// How far this generation is durable; `None`: nothing yet.
-    fn position(&self) -> BoxFuture<'_, Result<Option<Position>>>;
-    fn apply(&self, batch: ChangeBatch, want: Want) -> BoxFuture<'_, Result<Applied>>;
-    fn digest(&self, range: KeyRange) -> BoxFuture<'_, Result<RangeDigest>>;
-    /// The keys of a range, sorted by (place, key). Call it on small ranges.
-    fn entries(&self, range: KeyRange) -> BoxFuture<'_, Result<Vec<Entry>>>;
-    /// A self-contained, durable image of this generation at its position, written below `directory`.
-    fn seal<'a>(&'a self, at: Position, directory: &'a Path) -> BoxFuture<'a, Result<Generation>>;
-    /// A new, empty generation beside this one, fed like any copy and invisible to reads until adopted.
-    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Projection>>>;
-    /// Makes a complete generation the one that reads see, atomically. The old one is kept until `discard`.
-    fn adopt(&self, generation: &Generation) -> BoxFuture<'_, Result<()>>;
-    fn discard(&self, generation: &Generation) -> BoxFuture<'_, Result<()>>;
-    /// Which generation this is.
-    fn generation(&self) -> Generation;
-    fn erase<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<u64>>;
+    fn position(&self) -> Option<Position>;
+    fn apply(&self, batch: &ChangeBatch) -> Result<()>;
+    /// The keys of a range, sorted by (place, key).
+    fn entries(&self, range: KeyRange) -> Result<Vec<Entry>>;
+    fn digest(&self, range: KeyRange) -> Result<RangeDigest> {
+        Ok(of_range(&self.entries(range)?))
+    }
+    /// A new, empty generation beside this one, fed like any other and invisible to readers.
+    fn begin(&self) -> Result<Arc<dyn Projection>>;
+    /// Makes this generation the one that is opened from now on, durably and at once. Older ones are removed.
+    fn adopt(&self) -> Result<()>;
+    /// How many keys were removed.
+    fn erase(&self, subject: &Subject) -> Result<u64>;
+    /// The same generation as its readers see it, where vectors are what it holds.
+    fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>>;
 }

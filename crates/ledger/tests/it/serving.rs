@@ -204,7 +204,7 @@ async fn a_full_disk_is_told_and_this_server_is_not_ready_until_a_write_succeeds
     .unwrap();
     assert_eq!(opened.one("a", Op::Create, "1").await.unwrap_err().code(), "disk-full");
     let told = opened.ledger.ready().await.unwrap_err();
-    assert_eq!((told.code(), told.kind()), ("disk-full", model::ErrorKind::Retry));
+    assert_eq!((told.code(), told.kind()), ("disk-full", ErrorKind::Retry));
     sql.batch_execute("DROP TRIGGER full_disk ON nephkeep.resource").await.unwrap();
     opened.one("a", Op::Create, "1").await.unwrap();
     opened.ledger.ready().await.unwrap();

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod completions;
 mod configuration;
+mod copies;
 mod doctor;
 mod down;
 mod drill;
@@ -11,6 +12,7 @@ mod explain;
 mod history;
 mod intent;
 mod keys;
+mod knowledge;
 mod man;
 mod serve;
 mod status;
@@ -100,6 +102,10 @@ enum Verb {
     Doctor(doctor::Arguments),
     Intent(intent::Arguments),
     Configuration(configuration::Arguments),
+    Knowledge(knowledge::Arguments),
+    Verify(copies::Verify),
+    Diff(copies::Diff),
+    Rebuild(copies::Rebuild),
     Audit(audit::Arguments),
     Keys(keys::Arguments),
     Access(access::Arguments),
@@ -119,6 +125,10 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Doctor(arguments) => doctor::run(&global, &arguments).await,
         Verb::Intent(arguments) => intent::run(&global, arguments).await,
         Verb::Configuration(arguments) => configuration::run(&global, arguments).await,
+        Verb::Knowledge(arguments) => knowledge::run(&global, &arguments).await,
+        Verb::Verify(verb) => copies::verify(&global, &verb).await,
+        Verb::Diff(verb) => copies::diff(&global, verb.copy()).await,
+        Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(arguments) => keys::run(&global, arguments).await,
         Verb::Access(arguments) => access::run(&global, arguments).await,
@@ -167,7 +177,8 @@ mod tests {
 
     #[test]
     fn every_mutating_verb_can_be_tried_dry() {
-        const MUTATING: [&str; 13] = [
+        const MUTATING: [&str; 14] = [
+            "rebuild",
             "up",
             "down",
             "create",

@@ -6,6 +6,7 @@ mod examples;
 mod follower;
 mod hub;
 mod keys;
+mod knowledge;
 mod log;
 mod official;
 mod openapi;

@@ -4,9 +4,14 @@ use audit::TransparencyLog;
 use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
 use ledger::{Ledger, connection::Connector};
+use relay::{Relay, knowledge::ToVectors};
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, hub};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use stores::{
+    embed::{Embedder, HashEmbedder},
+    vectors::VectorIndex,
+};
 use testkit::postgresql;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -141,7 +146,12 @@ impl Stand {
         };
         let connector = Connector::new(&database.parse().unwrap()).unwrap();
         let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&audit)).await.unwrap();
-        let parts = Parts { ledger, keystore, audit };
+        let embedder: Arc<dyn Embedder> = Arc::new(HashEmbedder);
+        let vectors = VectorIndex::open(&directory.path().join("vectors"), embedder.model(), embedder.dimensions());
+        let shaper = Arc::new(ToVectors(Arc::clone(&embedder)));
+        let relay = Arc::new(Relay::new(&ledger, vec![(vectors.unwrap(), shaper)]));
+        relay.start();
+        let parts = Parts { ledger, keystore, audit, relay, embedder };
         let listen = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
         let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());
@@ -186,9 +196,15 @@ impl Stand {
     }
 
     /// Stops politely; everything it waited for must end.
+    /// The file of a generation of the vector copy.
+    pub fn vectors(&self, generation: u64) -> PathBuf {
+        self.directories[0].path().join(format!("vectors/generation-{generation}.vectors"))
+    }
+
     pub async fn stop(mut self) {
         drop(self.stop.take());
         (&mut self.served).await.unwrap();
+        self.app.relay.close().await;
         self.app.ledger.close().await;
     }
 }

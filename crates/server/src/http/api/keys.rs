@@ -111,10 +111,8 @@ pub async fn erase(State(app): State<App>, call: Call) -> Answer {
     let outcome = on_keystore(&app, move |keystore| keystore.destroy(&[key])).await?;
     if outcome.is_complete() {
         app.ledger.erasure_complete(&call.access, &subject).await?;
-    } else {
-        // The key is out of force all the same: what was read before that leaves the memory now, not with the repetition.
-        app.ledger.erasure_begin(&call.access, &subject).await?;
     }
+    app.relay.erase(&subject).await?;
     let complete = if outcome.is_complete() { "complete" } else { "incomplete" };
     act(&app, &call.access, "erase", complete, subject.as_str().to_owned()).await?;
     Ok(answer(StatusCode::OK, &told(&outcome).with("subject", subject.as_str())))

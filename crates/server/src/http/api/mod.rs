@@ -5,10 +5,13 @@
 
 pub mod audit;
 pub mod configuration;
+pub mod copies;
 pub mod history;
 pub mod keys;
+pub mod knowledge;
 pub mod network_intents;
 pub mod principals;
+pub mod search;
 pub mod shapes;
 pub mod status;
 pub mod transactions;
@@ -47,6 +50,12 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/api/v1/audit/reconciliation", get(audit::reconciliation))
+        .route("/api/v1/knowledge/documents", get(knowledge::list).post(knowledge::put))
+        .route("/api/v1/knowledge/documents/{id}", get(knowledge::get).delete(knowledge::delete))
+        .route("/api/v1/search", post(search::search))
+        .route("/api/v1/retrieve", post(search::retrieve))
+        .route("/api/v1/copies", get(copies::list))
+        .route("/api/v1/copies/{name}", post(copies::act))
         .route("/api/v1/network-intents", post(network_intents::create))
         .route("/api/v1/network-intents/{id}", get(network_intents::get))
 }

@@ -41,6 +41,7 @@ fn told(app: &App, call: Call) -> Answer {
         .with("started", app.started.to_string())
         .with("record", record)
         .with("audit", audit)
-        .with("keystore", keystore);
+        .with("keystore", keystore)
+        .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>());
     Ok(answer(StatusCode::OK, &body))
 }

@@ -1,0 +1,128 @@
+//! `verify`, `diff`, `rebuild`: the copies against the record.
+
+use super::{Global, status::cell};
+use crate::{
+    client::Call,
+    exit::{Exit, Failure, Outcome},
+    output::{self, Format, Report},
+    routes,
+};
+use clap::Args;
+use model::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Compare copies with the record, key by key, at one position
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep verify                 every copy\n  nephkeep verify vectors -o json\n\n\
+    Exit 1 when a copy differs; `nephkeep diff` names the keys, `nephkeep rebuild` mends them."
+)]
+pub struct Verify {
+    /// The copy [default: all of them]
+    copy: Option<String>,
+}
+
+/// Name the keys in which a copy differs from the record
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nephkeep diff vectors\n  nephkeep diff vectors -o json\n\nExit 1 when there is a difference."
+)]
+pub struct Diff {
+    /// The copy, as `nephkeep status` names it
+    copy: String,
+}
+
+/// Make a copy anew from the record, while the old one is read
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep rebuild vectors\n  \
+    nephkeep rebuild vectors --keys knowledge-document/0828a6a1-…   only this key, in place\n\n\
+    The new copy takes the place of the old one at once, when it is complete.")]
+pub struct Rebuild {
+    /// The copy, as `nephkeep status` names it
+    copy: String,
+    /// Only these keys: KIND/ID
+    #[arg(long, value_name = "KIND/ID", value_delimiter = ',')]
+    keys: Vec<String>,
+    /// Show how the copy differs now; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Diff {
+    pub fn copy(&self) -> &str {
+        &self.copy
+    }
+}
+
+async fn act(global: &Global, copy: &str, action: &str, body: Option<&Value>) -> Outcome<Value> {
+    let call = Call::new(Method::POST, routes::below(routes::COPIES, &format!("{copy}:{action}")));
+    let call = match body {
+        Some(body) => call.json(body),
+        None => call,
+    };
+    Ok(global.client()?.send(call).await?.value()?)
+}
+
+async fn names(global: &Global) -> Result<Vec<String>> {
+    let Ok(client) = global.client() else { return Ok(Vec::new()) };
+    let listed = client.send(Call::get(routes::COPIES)).await?.value()?;
+    let copies = listed["copies"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(copies.iter().filter_map(|copy| copy["name"].as_str().map(str::to_owned)).collect())
+}
+
+const FACTS: [&str; 6] = ["name", "generation", "position", "keys", "objects", "differing"];
+
+fn tell(global: &Global, found: Vec<Value>) -> Outcome {
+    let differs = found.iter().any(|copy| copy["differing"].as_u64() != Some(0));
+    let rows = found.iter().map(|copy| FACTS.iter().map(|name| cell(&copy[*name])).collect()).collect();
+    Report::new(&FACTS, rows, Value::Array(found)).print(global.output)?;
+    if differs { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
+}
+
+pub async fn verify(global: &Global, verb: &Verify) -> Outcome {
+    let copies = match &verb.copy {
+        Some(copy) => vec![copy.clone()],
+        None => {
+            global.client()?;
+            names(global).await?
+        }
+    };
+    let mut found = Vec::new();
+    for copy in copies {
+        found.push(act(global, &copy, "verify", None).await?);
+    }
+    tell(global, found)
+}
+
+pub async fn diff(global: &Global, copy: &str) -> Outcome {
+    let found = act(global, copy, "verify", None).await?;
+    let names = ["what", "tenant", "kind", "id", "record", "copy"];
+    let differences = found["differences"].as_array().cloned().unwrap_or_default();
+    let rows = differences.iter().map(|one| names.iter().map(|name| cell(&one[*name])).collect()).collect();
+    let differs = found["differing"].as_u64() != Some(0);
+    if global.output == Format::Table && !differs {
+        output::data("differing: 0");
+    } else {
+        Report::new(&names, rows, found).print(global.output)?;
+    }
+    if differs { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
+}
+
+pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
+    if verb.dry_run {
+        output::note("dry run: the copy stays as it is");
+        return diff(global, &verb.copy).await;
+    }
+    if verb.keys.is_empty() {
+        return tell(global, vec![act(global, &verb.copy, "rebuild", None).await?]);
+    }
+    let key = |text: &String| {
+        let (kind, id) = text.split_once('/').unwrap_or((text, ""));
+        json!({ "kind": kind, "id": id })
+    };
+    let body = json!({ "keys": verb.keys.iter().map(key).collect::<Vec<_>>() });
+    let done = act(global, &verb.copy, "rebuild", Some(&body)).await?;
+    let facts = vec![("copy", verb.copy.clone()), ("applied", cell(&done["applied"]))];
+    Report::facts(facts, done).print(global.output)
+}

@@ -1,0 +1,229 @@
+//! Files as documents: Markdown, plain text, and JSON Lines of passages whose rows of one path are one document.
+
+use crate::layout;
+use model::{Error, Json, Result};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+/// A text of more is no document.
+const FILE_MAX_BYTES: u64 = 4 << 20;
+
+/// A document as the server takes it, or why there is none.
+#[derive(Debug)]
+pub struct Text {
+    pub place: String,
+    pub body: Result<Json>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Markdown,
+    Text,
+    Passages,
+}
+
+fn form(path: &Path) -> Option<Form> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "md" | "markdown" => Some(Form::Markdown),
+        "txt" | "text" => Some(Form::Text),
+        "jsonl" | "ndjson" => Some(Form::Passages),
+        _ => None,
+    }
+}
+
+/// The files named, and those of known forms below the directories named, with their paths as documents have them:
+/// relative to the directory.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+        if meta.is_dir() {
+            below(path, path, &mut found)?;
+        } else if form(path).is_some() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((path.clone(), name));
+        } else {
+            let what = "a text to import must end in .md, .markdown, .txt, .text, .jsonl or .ndjson";
+            return Err(Error::invalid("import-form-unknown", what).with("path", path.display()));
+        }
+    }
+    if found.is_empty() {
+        let what = "there is nothing to import: no file ends in .md, .markdown, .txt, .text, .jsonl or .ndjson";
+        return Err(Error::invalid("import-nothing", what));
+    }
+    Ok(found)
+}
+
+fn below(root: &Path, directory: &Path, found: &mut Vec<(PathBuf, String)>) -> Result<()> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    let mut entries = entries.map_err(|error| unreadable(directory, error))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|error| unreadable(directory, error))?);
+        // Links are not followed: a directory that holds itself would never end.
+        if kind.is_dir() {
+            below(root, &path, found)?;
+        } else if kind.is_file() && form(&path).is_some() {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            found.push((path, name));
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    layout::io_error("import-unreadable", "what should be imported cannot be read", path, error)
+}
+
+/// The documents of a file.
+pub fn texts(path: &Path, name: &str, source: &str, class: Option<&str>) -> Box<dyn Iterator<Item = Text> + Send> {
+    let place = path.display().to_string();
+    let form = form(path).unwrap_or(Form::Text);
+    if form == Form::Passages {
+        return match File::open(path) {
+            Ok(file) => Box::new(Passages::new(place, BufReader::new(file), source, class)),
+            Err(error) => Box::new(std::iter::once(Text { place, body: Err(unreadable(path, error)) })),
+        };
+    }
+    let class = class.map(str::to_owned);
+    let body = whole(path).map(|text| {
+        let format = if form == Form::Markdown { "markdown" } else { "text" };
+        let body = Json::object().with("source", source).with("path", name).with("format", format).with("text", text);
+        class.map_or(body.clone(), |class| body.with("class", class))
+    });
+    Box::new(std::iter::once(Text { place, body }))
+}
+
+fn whole(path: &Path) -> Result<String> {
+    let size = fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
+    if size > FILE_MAX_BYTES {
+        return Err(
+            Error::invalid("import-too-large", "a text to import has at most 4 MB; part it").with("bytes", size)
+        );
+    }
+    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+    String::from_utf8(bytes).map_err(|_| Error::invalid("import-not-utf8", "the file is not UTF-8"))
+}
+
+/// Rows `{source?, path, title?, section?, text}`; rows of one source and path that follow one another are one document.
+struct Passages<R> {
+    place: String,
+    reader: R,
+    line: usize,
+    source: String,
+    class: Option<String>,
+    /// The document that is being gathered: its first line, source, path, title and sections.
+    open: Option<(usize, String, String, String, Vec<Json>)>,
+    ended: bool,
+}
+
+impl<R: BufRead> Passages<R> {
+    fn new(place: String, reader: R, source: &str, class: Option<&str>) -> Self {
+        let (source, class) = (source.to_owned(), class.map(str::to_owned));
+        Self { place, reader, line: 0, source, class, open: None, ended: false }
+    }
+
+    fn close(&mut self) -> Option<Text> {
+        let (line, source, path, title, sections) = self.open.take()?;
+        let body = Json::object()
+            .with("source", source)
+            .with("path", path)
+            .with("title", title)
+            .with("sections", Json::Array(sections));
+        let body = self.class.as_ref().map_or(body.clone(), |class| body.with("class", class.as_str()));
+        Some(Text { place: format!("{}:{line}", self.place), body: Ok(body) })
+    }
+
+    fn row(&self, text: &str) -> Result<(String, String, String, Json)> {
+        let row = model::json::parse(text.as_bytes())?;
+        let field = |name: &str| row.get(name).and_then(Json::as_str);
+        let missing = |name: &'static str| {
+            let rule = "a row has path and text, and may have source, title and section";
+            Error::invalid("attribute-missing", rule).with("field", name)
+        };
+        let path = field("path").ok_or_else(|| missing("path"))?;
+        let section = Json::object()
+            .with("heading", field("section").unwrap_or_default())
+            .with("text", field("text").ok_or_else(|| missing("text"))?);
+        let source = field("source").unwrap_or(&self.source);
+        Ok((source.to_owned(), path.to_owned(), field("title").unwrap_or(path).to_owned(), section))
+    }
+}
+
+impl<R: BufRead + Send> Iterator for Passages<R> {
+    type Item = Text;
+
+    fn next(&mut self) -> Option<Text> {
+        while !self.ended {
+            let mut text = String::new();
+            self.line += 1;
+            let place = format!("{}:{}", self.place, self.line);
+            match self.reader.read_line(&mut text) {
+                Ok(0) => {
+                    self.ended = true;
+                    return self.close();
+                }
+                Ok(_) if text.trim().is_empty() => {}
+                Ok(_) => match self.row(text.trim()) {
+                    Ok((source, path, title, section)) => {
+                        if let Some((_, open_source, open_path, _, sections)) = &mut self.open
+                            && (&*open_source, &*open_path) == (&source, &path)
+                        {
+                            sections.push(section);
+                            continue;
+                        }
+                        let closed = self.close();
+                        self.open = Some((self.line, source, path, title, vec![section]));
+                        if closed.is_some() {
+                            return closed;
+                        }
+                    }
+                    Err(error) => return Some(Text { place, body: Err(error) }),
+                },
+                Err(error) => {
+                    self.ended = true;
+                    let what = Error::invalid("import-unreadable", "a line cannot be read").caused_by(error);
+                    return Some(Text { place, body: Err(what) });
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_of_one_path_are_one_document_and_a_broken_row_hides_no_other() {
+        let rows = "{\"path\":\"a.md\",\"title\":\"A\",\"section\":\"One\",\"text\":\"1\"}\n\
+                    {\"path\":\"a.md\",\"section\":\"Two\",\"text\":\"2\"}\n\
+                    {broken\n\
+                    {\"source\":\"s\",\"path\":\"b.md\",\"text\":\"3\"}\n";
+        let found: Vec<Text> = Passages::new("f".into(), rows.as_bytes(), "mine", None).collect();
+        let places: Vec<&str> = found.iter().map(|text| text.place.as_str()).collect();
+        assert_eq!(places, ["f:3", "f:1", "f:4"]);
+        assert!(found[0].body.is_err());
+        let first = found[1].body.as_ref().unwrap();
+        assert_eq!(first.get("sections").unwrap().as_array().unwrap().len(), 2);
+        assert_eq!(first.get("source").unwrap().as_str(), Some("mine"));
+        assert_eq!(found[2].body.as_ref().unwrap().get("source").unwrap().as_str(), Some("s"));
+    }
+
+    #[test]
+    fn directories_are_searched_for_known_forms() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("b")).unwrap();
+        for name in ["b/2.md", "1.txt", "picture.png"] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        let names: Vec<String> = find(&[directory.path().into()]).unwrap().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["1.txt", "b/2.md"]);
+        assert_eq!(find(&[directory.path().join("picture.png")]).unwrap_err().code(), "import-form-unknown");
+    }
+}

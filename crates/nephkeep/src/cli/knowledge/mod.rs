@@ -1,0 +1,136 @@
+//! `knowledge …`: texts into the knowledge base, questions to it.
+
+mod files;
+mod import;
+
+use super::Global;
+use crate::{
+    client::Call,
+    exit::Outcome,
+    output::{self, Format, Report},
+    routes,
+};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Import texts, and find passages in them
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Import(import::Import),
+    Search(Search),
+    List(List),
+    Get(Get),
+    Delete(Delete),
+}
+
+/// Find the passages nearest to a question
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep knowledge search 'how is a handover triggered'\n  \
+    nephkeep knowledge search --limit 3 --source runbooks 'link down' -o json\n\n\
+    The offline embedder (hash-384) is lexical: it finds words and their forms. What is shown is read from the record,\n\
+    with an access entry for each document.")]
+struct Search {
+    /// The question, in words
+    text: String,
+    /// At most so many passages
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    limit: u16,
+    /// Only of this source
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// List documents
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep knowledge list\n  nephkeep knowledge list --limit 10 -o json")]
+struct List {
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+/// Show a document with its chunks
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep knowledge get ID")]
+struct Get {
+    /// The document, as `knowledge list` shows it
+    id: String,
+}
+
+/// Delete a document; its history stays
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep knowledge delete ID\n  nephkeep knowledge delete ID --dry-run")]
+struct Delete {
+    /// The document to delete
+    id: String,
+    /// Show what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    match &arguments.verb {
+        Verb::Import(verb) => import::run(global, verb).await,
+        Verb::Search(verb) => search(global, verb).await,
+        Verb::List(verb) => list(global, verb).await,
+        Verb::Get(verb) => show(global, &verb.id).await,
+        Verb::Delete(verb) if verb.dry_run => {
+            output::note("dry run: this would be deleted");
+            show(global, &verb.id).await
+        }
+        Verb::Delete(verb) => {
+            let path = routes::below(routes::KNOWLEDGE, &verb.id);
+            let answer = global.client()?.send(Call::new(Method::DELETE, path)).await?;
+            output::document(global.output, &answer.text)
+        }
+    }
+}
+
+async fn search(global: &Global, verb: &Search) -> Outcome {
+    let mut body = json!({ "text": verb.text, "limit": verb.limit });
+    if let Some(source) = &verb.source {
+        body["source"] = json!(source);
+    }
+    let answer = global.client()?.send(Call::new(Method::POST, routes::SEARCH).json(&body)).await?.value()?;
+    if global.output != Format::Table {
+        return Report::new(&[], Vec::new(), answer).print(global.output);
+    }
+    let passages = answer["passages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for passage in passages {
+        let text = |name: &str| output::printable(passage[name].as_str().unwrap_or_default());
+        let score = passage["score"].as_f64().unwrap_or_default();
+        output::data(&format!("{score:.3}  {}: {}  {}", text("source"), text("path"), text("heading")));
+        output::data(&format!("       {}\n", excerpt(passage["text"].as_str().unwrap_or_default())));
+    }
+    let model = answer["model"].as_str().unwrap_or_default();
+    output::note(&format!("{} passages by {model} (lexical, offline)", passages.len()));
+    Ok(())
+}
+
+/// One line of a passage.
+fn excerpt(text: &str) -> String {
+    let line: Vec<&str> = text.split_whitespace().collect();
+    let line = output::printable(&line.join(" "));
+    if line.chars().count() <= 200 { line } else { line.chars().take(200).collect::<String>() + " …" }
+}
+
+async fn list(global: &Global, verb: &List) -> Outcome {
+    let answer = global.client()?.send(Call::get(routes::KNOWLEDGE).query("limit", verb.limit)).await?.value()?;
+    let documents = answer["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = ["id", "source", "path", "title", "class", "chunks"];
+    let row = |document: &Value| names.iter().map(|name| super::status::cell(&document[*name])).collect();
+    Report::new(&names, documents.iter().map(row).collect(), answer.clone()).print(global.output)
+}
+
+async fn show(global: &Global, id: &str) -> Outcome {
+    let answer = global.client()?.send(Call::get(routes::below(routes::KNOWLEDGE, id))).await?;
+    output::document(global.output, &answer.text)
+}

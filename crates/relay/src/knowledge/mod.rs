@@ -1,0 +1,58 @@
+//! Texts on their way in (parted under their headings) and on to the vector copy (embedded, one vector a chunk).
+
+mod part;
+
+pub use part::{CHUNKER, Format, Section, chunks_of, sections};
+
+use crate::Shaper;
+use ledger::{Content, Resource};
+use model::{Kind, Result, Subject, json::parse, knowledge::Document};
+use std::sync::Arc;
+use stores::{Body, CopyChange, Object, embed::Embedder};
+
+/// Knowledge documents as vectors.
+#[derive(Debug)]
+pub struct ToVectors(pub Arc<dyn Embedder>);
+
+impl Shaper for ToVectors {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::KnowledgeDocument]
+    }
+
+    /// Erased and deleted documents have no objects.
+    fn shape(&self, resource: &Resource) -> Result<CopyChange> {
+        let objects = match &resource.document {
+            Content::Clear(document) => self.objects(&Document::read(&parse(document)?)?)?,
+            Content::Erased | Content::Deleted => Vec::new(),
+        };
+        Ok(CopyChange {
+            position: resource.position,
+            key: resource.key.clone(),
+            version: resource.version,
+            class: resource.class,
+            subject: Subject::of_tenant(&resource.key.tenant),
+            objects,
+        })
+    }
+}
+
+impl ToVectors {
+    /// A chunk without a word has no vector and is not found by one.
+    fn objects(&self, document: &Document) -> Result<Vec<Object>> {
+        let texts: Vec<String> = document
+            .chunks
+            .iter()
+            .map(|chunk| format!("{}\n{}\n{}", document.title, chunk.heading, chunk.text))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (model, source) = (Arc::from(self.0.model()), Arc::from(document.source.as_str()));
+        let objects =
+            (0_u32..).zip(self.0.embed(&texts)?).filter(|(_, values)| values.iter().any(|value| *value != 0.0));
+        Ok(objects
+            .map(|(ordinal, values)| {
+                let (model, source) = (Arc::clone(&model), Arc::clone(&source));
+                Object { ordinal, body: Body::Vector { model, source, values: values.into() } }
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,101 @@
+//! The copies: how far each is, whether it holds what the record says, and making it anew.
+//!
+//! An action stands behind a copy's name: `…/vectors:verify`, `…/vectors:rebuild`.
+
+use super::{answer, shapes};
+use crate::{
+    http::call::{At, Call},
+    problem::Answer,
+    state::App,
+};
+use axum::extract::State;
+use http::StatusCode;
+use model::{Action, Error, Json, Kind, ResourceKey, Result, json::parse};
+use relay::{Difference, Status, Verified};
+
+/// Keys that one repair names.
+const KEYS_MAX: usize = 1_000;
+
+pub fn shown(status: &Status) -> Json {
+    let mut shown = Json::object()
+        .with("name", status.name)
+        .with("generation", status.generation)
+        .with("position", status.position.map_or(Json::Null, |position| position.to_string().into()))
+        .with("lag_changes", status.lag_changes)
+        .with("lag_seconds", Json::Number(format!("{:.3}", status.lag_seconds).into()));
+    if let Some((code, message)) = &status.error {
+        shown.set("error", Json::object().with("code", &**code).with("message", &**message));
+    }
+    shown
+}
+
+fn difference(difference: &Difference) -> Json {
+    let position = |at: Option<model::Position>| at.map_or(Json::Null, |at| at.to_string().into());
+    Json::object()
+        .with("what", difference.what.as_str())
+        .with("tenant", difference.key.tenant.as_str())
+        .with("kind", difference.key.kind.as_str())
+        .with("id", &*difference.key.id)
+        .with("record", position(difference.record))
+        .with("copy", position(difference.copy))
+}
+
+fn verified(found: &Verified) -> Json {
+    Json::object()
+        .with("name", found.name)
+        .with("generation", found.generation)
+        .with("position", found.position.to_string())
+        .with("keys", found.keys)
+        .with("objects", found.objects)
+        .with("differing", found.differing)
+        .with("differences", found.differences.iter().map(difference).collect::<Vec<_>>())
+}
+
+/// Every copy, how far it has come and what keeps it.
+#[utoipa::path(get, path = "/api/v1/copies", tag = "copies", security(("token" = [])),
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
+pub async fn list(State(app): State<App>, call: Call) -> Answer {
+    app.ledger.permit(&call.access, Action::Operate).await?;
+    call.query.finish("none")?;
+    let copies: Vec<Json> = app.relay.status().iter().map(shown).collect();
+    Ok(answer(StatusCode::OK, &Json::object().with("copies", copies)))
+}
+
+/// `NAME:verify` compares a copy with the record, key by key, at one position; `NAME:rebuild` makes it anew while the
+/// old one is read, or, with a body `{"keys": [{"kind", "id"}]}`, only these keys.
+#[utoipa::path(post, path = "/api/v1/copies/{name}", tag = "copies", security(("token" = [])),
+    params(("name" = String, Path, description = "NAME:verify or NAME:rebuild")),
+    responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
+pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> Answer {
+    app.ledger.permit(&call.access, Action::Operate).await?;
+    let done = match target.split_once(':') {
+        Some((name, "verify")) => verified(&app.relay.verify(name).await?),
+        Some((name, "rebuild")) => match keys(&call)? {
+            None => verified(&app.relay.rebuild(name).await?),
+            Some(keys) => Json::object().with("name", name).with("applied", app.relay.repair(name, &keys).await?),
+        },
+        _ => {
+            let what = "behind the copy's name and a colon stands verify or rebuild";
+            return Err(Error::invalid("copy-action-unknown", what).into());
+        }
+    };
+    Ok(answer(StatusCode::OK, &done))
+}
+
+fn keys(call: &Call) -> Result<Option<Vec<ResourceKey>>> {
+    if call.body.is_empty() {
+        return Ok(None);
+    }
+    call.require_json()?;
+    let wrong = |rule: &str| Error::invalid("attribute-value", rule).with("field", "keys");
+    let body = parse(&call.body)?;
+    let listed = body.get("keys").and_then(Json::as_array).ok_or_else(|| wrong("keys is a list of {kind, id}"))?;
+    if listed.is_empty() || listed.len() > KEYS_MAX {
+        return Err(wrong("keys has 1 to 1000 members; rebuild the whole copy for more"));
+    }
+    let key = |item: &Json| {
+        let text = |name| item.get(name).and_then(Json::as_str).ok_or_else(|| wrong("keys is a list of {kind, id}"));
+        ResourceKey::new(&call.access.tenant, text("kind")?.parse::<Kind>()?, text("id")?)
+    };
+    listed.iter().map(key).collect::<Result<_>>().map(Some)
+}

@@ -1,0 +1,136 @@
+//! Knowledge goes in through the record, is found through a copy, and the copy is checked against the record.
+
+use crate::stand::Stand;
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+const DOCUMENTS: &str = "/api/v1/knowledge/documents";
+const TEXTS: [(&str, &str); 3] = [
+    ("handover.md", "# Handover\n\nA handover is triggered when the neighbour cell is stronger by the A3 offset.\n"),
+    ("billing.md", "# Billing\n\nRoaming charges are settled between operators with TAP files every month.\n"),
+    ("links.md", "# Fronthaul\n\n## Link loss\n\nA lost fronthaul link is reported by the O-RU as a critical alarm.\n"),
+];
+
+async fn import(stand: &Stand, path: &str, text: &str) -> Value {
+    let body = json!({ "source": "handbook", "path": path, "text": text });
+    stand.post(DOCUMENTS).json(&body).send().await.json()
+}
+
+async fn filled() -> Stand {
+    let stand = Stand::new().await;
+    for (path, text) in TEXTS {
+        assert_eq!(import(&stand, path, text).await["state"], "created");
+    }
+    caught_up(&stand).await;
+    stand
+}
+
+/// Until the copy has looked at everything that was there when this was called.
+async fn caught_up(stand: &Stand) {
+    let until = Instant::now() + Duration::from_secs(30);
+    let published = stand.app.ledger.published().unwrap().unwrap().n;
+    while stand.app.relay.status()[0].position.is_none_or(|at| at.n < published) {
+        assert!(Instant::now() < until, "{:?}", stand.app.relay.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn found(stand: &Stand, question: &str) -> Vec<Value> {
+    let answer = stand.post("/api/v1/search").json(&json!({ "text": question })).send().await.expect(200).json();
+    assert_eq!(answer["model"], "hash-384");
+    answer["passages"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_was_imported_is_found_with_its_place_and_the_same_text_is_not_stored_twice() {
+    let stand = filled().await;
+    let passages = found(&stand, "what triggers a handover to a neighbour cell").await;
+    assert_eq!(passages[0]["path"], "handover.md");
+    let passages = found(&stand, "fronthaul link alarm").await;
+    assert_eq!(
+        (&passages[0]["heading"], &passages[0]["title"]),
+        (&json!("Fronthaul > Link loss"), &json!("Fronthaul"))
+    );
+    assert_eq!(import(&stand, TEXTS[0].0, TEXTS[0].1).await["state"], "unchanged");
+    let changed = import(&stand, "handover.md", "# Handover\n\nConditional handover prepares several cells.\n").await;
+    assert_eq!((&changed["state"], &changed["version"]), (&json!("changed"), &json!(2)));
+    caught_up(&stand).await;
+    assert!(found(&stand, "A3 offset").await.iter().all(|passage| !passage["text"].to_string().contains("A3")));
+    let answer = stand.post("/api/v1/retrieve").json(&json!({ "text": "handover", "tokens": 20 })).send().await;
+    let answer = answer.expect(200).json();
+    assert!(answer["tokens"].as_u64().unwrap() <= 20, "{answer}");
+    assert_eq!(answer["passages"][0]["citation"], "handbook: handover.md, Handover");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_document_is_not_shown_even_before_the_copy_knows() {
+    let stand = filled().await;
+    let id = found(&stand, "roaming charges").await[0]["document"].as_str().unwrap().to_owned();
+    stand.delete(&format!("{DOCUMENTS}/{id}")).send().await.expect(200);
+    assert!(found(&stand, "roaming charges").await.iter().all(|passage| passage["document"] != id.as_str()));
+    caught_up(&stand).await;
+    let verified = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
+    assert_eq!((&verified["differing"], &verified["keys"]), (&json!(0), &json!(2)));
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn one_flipped_byte_is_named_and_mended_by_a_rebuild_of_the_key_or_of_all() {
+    let stand = filled().await;
+    let id = found(&stand, "roaming charges").await[0]["document"].as_str().unwrap().to_owned();
+    let first = stand.app.relay.status()[0].generation;
+    for body in [Some(json!({ "keys": [{ "kind": "knowledge-document", "id": id }] })), None] {
+        damage(&stand, first, &id);
+        let verified = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
+        assert_eq!(verified["differing"], 1, "{verified}");
+        let difference = &verified["differences"][0];
+        assert_eq!((&difference["what"], &difference["id"]), (&json!("different"), &json!(id)));
+        let call = stand.post("/api/v1/copies/vectors:rebuild");
+        match &body {
+            Some(body) => assert_eq!(call.json(body).send().await.expect(200).json()["applied"], 1),
+            None => assert_eq!(call.send().await.expect(200).json()["differing"], 0),
+        }
+        let again = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
+        assert_eq!(again["differing"], 0, "{again}");
+    }
+    assert_eq!(found(&stand, "roaming charges").await[0]["document"], id.as_str());
+    assert_eq!(stand.app.relay.status()[0].generation, first + 1);
+    stand.stop().await;
+}
+
+/// Flips a bit in the last vector of the document's last frame.
+fn damage(stand: &Stand, generation: u64, id: &str) {
+    let path = stand.vectors(generation);
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(id.len()).rposition(|window| window == id.as_bytes()).unwrap() + id.len() + 200;
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[bytes[at] ^ 0x40], at as u64).unwrap();
+}
+
+#[tokio::test]
+async fn bad_documents_and_questions_are_refused_with_the_field() {
+    let stand = Stand::new().await;
+    for (body, field) in [
+        (json!({ "path": "a", "text": "x" }), "source"),
+        (json!({ "source": "s", "path": "a" }), "text"),
+        (json!({ "source": "s", "path": "a", "text": "" }), "text"),
+        (json!({ "source": "s", "path": "a", "text": "x", "class": "restricted" }), "class"),
+        (json!({ "source": "s", "path": "a", "text": "x", "format": "docx" }), "format"),
+        (json!({ "source": "s", "path": "a", "sections": [{ "heading": 1 }] }), "sections[0]"),
+    ] {
+        let refused = stand.post(DOCUMENTS).json(&body).send().await;
+        assert_eq!(refused.status.as_u16(), 400, "{body}");
+        assert_eq!(refused.json()["context"]["field"], field, "{body}");
+    }
+    for body in [json!({ "text": "…" }), json!({ "text": "" }), json!({ "text": "x", "limit": 0 }), json!({})] {
+        stand.post("/api/v1/search").json(&body).send().await.problem(400, "attribute-value");
+    }
+    stand.post("/api/v1/copies/nothing:verify").send().await.problem(404, "copy-unknown");
+    stand.post("/api/v1/copies/vectors").send().await.problem(400, "copy-action-unknown");
+    stand.stop().await;
+}
