@@ -4,25 +4,19 @@
 //! `log` (ours; the server inherits it open). Where `DIR/socket` is too long a path for a socket, a short
 //! directory serves and `socket-path` records it.
 
-use super::{
-    account::{Account, file_error},
-    binaries::Binaries,
-    local::LocalOptions,
-    settings,
-};
+use super::{binaries::Binaries, local::LocalOptions, settings};
 use model::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
+use supervisor::{Account, Log, file_error, make_directory, replace, sync_directory, write_durably};
 
 pub const USER: &str = "nephkeep";
 const SOCKET_RECORD: &str = "socket-path";
-const LOG_MAX_BYTES: u64 = 8 << 20;
+/// Whom root becomes, in this order, when nobody is named.
+const ACCOUNTS: [&str; 3] = ["postgres", "_postgres", "nobody"];
 
 /// Never shown, not even for debugging.
 #[derive(Clone)]
@@ -49,7 +43,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn prepare(directory: &Path, options: &LocalOptions) -> Result<Self> {
-        let account = Account::choose(options.account.as_deref())?.or_owner_of(&directory.join("data"));
+        let account = account(options)?.or_owner_of(&directory.join("data"));
         account.open_house(directory)?;
         let directory = fs::canonicalize(directory).map_err(|e| file_error("resolve", directory, e))?;
         let lock = lock(&directory)?;
@@ -75,51 +69,22 @@ impl Cluster {
         replace(&self.data.join("pg_hba.conf"), settings::HOST_BASED.as_bytes(), &self.account)
     }
 
-    pub(super) fn log_path(&self) -> PathBuf {
-        self.directory.join("log")
+    pub(super) fn log(&self) -> Log {
+        Log::of(&self.directory)
     }
+}
 
-    /// The server's log, opened to append: it stays valid for a server that outlives us.
-    pub(super) fn open_log(&self) -> Result<File> {
-        let path = self.log_path();
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(|e| file_error("open", &path, e))
-    }
-
-    /// Keeps the log below twice its bound: copied aside and emptied (the server appends, so it goes on at 0).
-    pub(super) fn bound_log(&self) -> Result<()> {
-        let path = self.log_path();
-        if fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0) < LOG_MAX_BYTES {
-            return Ok(());
-        }
-        let aside = self.directory.join("log.1");
-        fs::copy(&path, &aside).map_err(|e| file_error("copy", &path, e))?;
-        let log = OpenOptions::new().write(true).open(&path).map_err(|e| file_error("open", &path, e))?;
-        log.set_len(0).map_err(|e| file_error("shorten", &path, e))
+fn account(options: &LocalOptions) -> Result<Account> {
+    match &options.account {
+        Some(name) => Account::choose(&[name]),
+        None => Account::choose(&ACCOUNTS),
     }
 }
 
 /// Our own lock: `postmaster.pid` can be empty after a power cut and says nothing about a supervisor.
 pub(super) fn lock(directory: &Path) -> Result<File> {
-    let path = directory.join("lock");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|e| file_error("open", &path, e))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        let message = "another nephkeep runs the local server of this directory; stop it, or connect to its socket";
-        return Err(Error::refused("directory-in-use", message)
-            .with("directory", directory.display())
-            .with("held by pid", holder.trim()));
-    }
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(|e| file_error("write", &path, e))?;
-    Ok(file)
+    let message = "another nephkeep runs the local server of this directory; stop it, or connect to its socket";
+    supervisor::occupy(directory, message)
 }
 
 /// The version a data directory was made by; `None` where there is none yet. A directory with foreign files is refused.
@@ -231,47 +196,4 @@ fn socket_dir(directory: &Path, account: &Account) -> Result<PathBuf> {
     make_directory(&far, account)?;
     write_durably(&record, far.as_os_str().as_encoded_bytes())?;
     Ok(far)
-}
-
-/// A directory of the account's, 0700. One that somebody else put there first is refused (it may be a trap).
-fn make_directory(path: &Path, account: &Account) -> Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(file_error("create", path, e)),
-        _ => {}
-    }
-    let meta = fs::symlink_metadata(path).map_err(|e| file_error("look at", path, e))?;
-    let ours = meta.uid() == account.uid || meta.uid() == rustix::process::geteuid().as_raw();
-    if !meta.is_dir() || !ours {
-        let message = "this should be a directory of the local server's account and is something else; remove it";
-        return Err(Error::refused("directory-foreign", message).with("directory", path.display()));
-    }
-    account.own(path, 0o700)
-}
-
-/// Replaces a file of the account's by rename, so that a cut leaves the old or the new one.
-fn replace(path: &Path, bytes: &[u8], account: &Account) -> Result<()> {
-    let fresh = write_aside(path, bytes)?;
-    account.own(&fresh, 0o600)?;
-    fs::rename(&fresh, path).map_err(|e| file_error("replace", path, e))
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fresh = write_aside(path, bytes)?;
-    fs::rename(&fresh, path).map_err(|e| file_error("replace", path, e))?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-fn write_aside(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    let _ = fs::remove_file(&fresh);
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh);
-    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.map_err(|e| file_error("write", &fresh, e))?;
-    Ok(fresh)
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| file_error("sync", path, e))
 }

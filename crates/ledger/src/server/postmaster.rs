@@ -1,97 +1,60 @@
 //! One run of the server process: starting it, waiting until it is ready, stopping it, and clearing away
 //! what an earlier run left behind.
 
-use super::{
-    account::file_error,
-    cluster::Cluster,
-    processes::{living_in, signal},
-    settings,
-};
+use super::{cluster::Cluster, settings};
 use model::{Error, Result};
 use rustix::process::Signal;
 use std::{
     io::{Read, Seek, SeekFrom},
     path::Path,
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
     time::Duration,
 };
-use tokio::{
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
-};
+use supervisor::{Child, Stop, file_error, living_in, signal, vanished};
+use tokio::time::{Instant, sleep};
 
 const POLL: Duration = Duration::from_millis(10);
 /// Crash recovery after a long run without a checkpoint may take minutes; it is awaited while the process lives.
 const READY_LIMIT: Duration = Duration::from_secs(600);
-const FAST_LIMIT: Duration = Duration::from_secs(30);
-const IMMEDIATE_LIMIT: Duration = Duration::from_secs(10);
+/// Fast shutdown; immediate where that takes too long; and the last resort.
+pub(super) const STOP: Stop = &[
+    (Signal::INT, Duration::from_secs(30)),
+    (Signal::QUIT, Duration::from_secs(10)),
+    (Signal::KILL, Duration::from_secs(10)),
+];
 /// An orphan's clean shutdown is a courtesy; its crash recovery is as safe and sometimes faster.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(10);
+const PROGRAM: &str = "postgres";
 
-#[derive(Debug)]
-pub(super) struct Postmaster {
-    child: Child,
-    pub pid: i32,
+/// Starts the server and returns when it answers. The pid is given to `started` at once, so that it can be killed.
+pub(super) async fn start(cluster: &Cluster, started: &(dyn Fn(i32) + Send + Sync)) -> Result<Child> {
+    clear_away(&cluster.data, &cluster.socket_dir).await?;
+    let log = cluster.log().open()?;
+    let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
+    let mut child = Child::spawn(&cluster.binaries.program("postgres"), &cluster.account, &log, STOP, |command| {
+        command.arg("-D").arg(&cluster.data).env("LC_ALL", "C").current_dir("/");
+    })?;
+    started(child.pid);
+    let begun = Instant::now();
+    loop {
+        if ready(&cluster.data, child.pid) {
+            return Ok(child);
+        }
+        if let Some(status) = child.ended() {
+            return Err(failed(cluster, written, status));
+        }
+        if begun.elapsed() > READY_LIMIT {
+            child.stop().await;
+            let message = "the local server did not become ready; its log tells why";
+            return Err(Error::retry("server-not-ready", message).with("log", cluster.log().path().display()));
+        }
+        sleep(POLL).await;
+    }
 }
 
-impl Postmaster {
-    /// Starts the server and returns when it answers. The pid is given to `started` at once, so that it can be killed.
-    pub(super) async fn start(cluster: &Cluster, started: impl FnOnce(i32)) -> Result<Self> {
-        clear_away(&cluster.data, &cluster.socket_dir).await?;
-        let log = cluster.open_log()?;
-        let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
-        let mut postmaster = Self::spawn(cluster, log)?;
-        started(postmaster.pid);
-        let begun = Instant::now();
-        loop {
-            if ready(&cluster.data, postmaster.pid) {
-                return Ok(postmaster);
-            }
-            if let Ok(Some(status)) = postmaster.child.try_wait() {
-                return Err(failed(cluster, written, status));
-            }
-            if begun.elapsed() > READY_LIMIT {
-                postmaster.stop().await;
-                let message = "the local server did not become ready; its log tells why";
-                return Err(Error::retry("server-not-ready", message).with("log", cluster.log_path().display()));
-            }
-            sleep(POLL).await;
-        }
-    }
-
-    fn spawn(cluster: &Cluster, log: std::fs::File) -> Result<Self> {
-        let program = cluster.binaries.program("postgres");
-        let mut command = Command::new(&program);
-        let second = log.try_clone().map_err(|e| file_error("open", &cluster.log_path(), e))?;
-        command.arg("-D").arg(&cluster.data).env_clear().env("LC_ALL", "C").current_dir("/");
-        // Its own group: an interrupt from the terminal is for us, we stop it in our own order.
-        command.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0);
-        if cluster.account.dropped {
-            command.uid(cluster.account.uid).gid(cluster.account.gid);
-        }
-        let child = command.spawn().map_err(|e| file_error("run", &program, e))?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let pid = pid.ok_or_else(|| Error::bug("a child process that was just started has no pid"))?;
-        Ok(Self { child, pid })
-    }
-
-    /// Waits for its end, whoever causes it.
-    pub(super) async fn wait(&mut self) -> Option<ExitStatus> {
-        self.child.wait().await.ok()
-    }
-
-    /// Fast shutdown; immediate where that takes too long; and the last resort.
-    pub(super) async fn stop(&mut self) {
-        for (how, limit) in
-            [(Signal::INT, FAST_LIMIT), (Signal::QUIT, IMMEDIATE_LIMIT), (Signal::KILL, IMMEDIATE_LIMIT)]
-        {
-            signal(self.pid, how);
-            if timeout(limit, self.child.wait()).await.is_ok() {
-                return;
-            }
-            tracing::warn!(pid = self.pid, signal = ?how, "the local server does not stop; asking harder");
-        }
-    }
+/// The server's processes in a directory.
+pub(super) fn living(data: &Path) -> Vec<i32> {
+    living_in(data, PROGRAM)
 }
 
 /// Line 8 of `postmaster.pid` says `ready`; line 1 says whose word that is.
@@ -113,13 +76,13 @@ pub(super) async fn clear_away(data: &Path, socket_dir: &Path) -> Result<()> {
 
 /// Ends every server process that stands in a directory; one that `initdb` was making counts too.
 pub(super) async fn end_orphans(data: &Path) -> Result<()> {
-    let orphans = living_in(data);
+    let orphans = living(data);
     if !orphans.is_empty() {
         tracing::info!(processes = orphans.len(), "stopping a local server that an earlier run left behind");
     }
     for how in [Signal::INT, Signal::QUIT, Signal::KILL] {
         signal_orphans(data, how);
-        if vanished(data, ORPHAN_LIMIT).await {
+        if vanished(data, PROGRAM, ORPHAN_LIMIT).await {
             return Ok(());
         }
     }
@@ -132,7 +95,7 @@ pub(super) async fn end_orphans(data: &Path) -> Result<()> {
 fn signal_orphans(data: &Path, how: Signal) {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let leader: Option<i32> = text.lines().next().and_then(|line| line.trim().parse().ok());
-    let living = living_in(data);
+    let living = living(data);
     match leader.filter(|leader| living.contains(leader)) {
         Some(leader) if how != Signal::KILL => signal(leader, how),
         Some(_) => living.into_iter().for_each(|pid| signal(pid, how)),
@@ -141,17 +104,6 @@ fn signal_orphans(data: &Path, how: Signal) {
             living.into_iter().for_each(|pid| signal(pid, how));
         }
     }
-}
-
-async fn vanished(data: &Path, limit: Duration) -> bool {
-    let begun = Instant::now();
-    while !living_in(data).is_empty() {
-        if begun.elapsed() > limit {
-            return false;
-        }
-        sleep(POLL).await;
-    }
-    true
 }
 
 fn remove_lock(path: &Path) -> Result<()> {
@@ -163,9 +115,10 @@ fn remove_lock(path: &Path) -> Result<()> {
 
 /// Why it ended: the last fatal line it wrote to its log in this run.
 fn failed(cluster: &Cluster, from: u64, status: ExitStatus) -> Error {
-    let path = cluster.log_path();
+    let log = cluster.log();
+    let path = log.path();
     let mut text = Vec::new();
-    if let Ok(mut log) = std::fs::File::open(&path) {
+    if let Ok(mut log) = std::fs::File::open(path) {
         let _ = log.seek(SeekFrom::Start(from)).and_then(|_| log.take(1 << 20).read_to_end(&mut text));
     }
     let text = String::from_utf8_lossy(&text);

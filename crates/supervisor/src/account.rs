@@ -1,5 +1,5 @@
-//! The account PostgreSQL runs under. It refuses root, so root drops to an unprivileged account that owns
-//! the data and the socket directory; a normal user stays what it is.
+//! The account a child runs under. Root drops to an unprivileged account that owns the child's data; a normal user
+//! stays what it is. (PostgreSQL refuses root; the others have no need of it.)
 
 use model::{Error, Result};
 use std::{
@@ -7,9 +7,6 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
 };
-
-/// Whom root becomes, in this order, when nobody is named.
-const CANDIDATES: [&str; 3] = ["postgres", "_postgres", "nobody"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -21,8 +18,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account for this process: its own, or an unprivileged one when it is root's.
-    pub fn choose(wanted: Option<&str>) -> Result<Self> {
+    /// The account for a child: ours, or, when we are root, the first of the candidates that exists.
+    pub fn choose(candidates: &[&str]) -> Result<Self> {
         let uid = rustix::process::geteuid();
         if !uid.is_root() {
             let gid = rustix::process::getegid().as_raw();
@@ -30,11 +27,12 @@ impl Account {
         }
         let passwd = fs::read_to_string("/etc/passwd")
             .map_err(|e| Error::refused("account-missing", "/etc/passwd cannot be read").caused_by(e))?;
-        Self::among(&passwd, wanted)
+        Self::among(&passwd, candidates)
     }
 
-    /// Existing data stays with the account that owns it: PostgreSQL refuses any other.
-    pub(super) fn or_owner_of(self, data: &Path) -> Self {
+    /// Existing data stays with the account that owns it.
+    #[must_use]
+    pub fn or_owner_of(self, data: &Path) -> Self {
         match fs::metadata(data) {
             Ok(meta) if self.dropped && meta.uid() != 0 && meta.uid() != self.uid => {
                 Self { name: format!("uid {}", meta.uid()), uid: meta.uid(), gid: meta.gid(), dropped: true }
@@ -43,17 +41,16 @@ impl Account {
         }
     }
 
-    fn among(passwd: &str, wanted: Option<&str>) -> Result<Self> {
-        let names = wanted.map_or_else(|| CANDIDATES.to_vec(), |name| vec![name]);
+    fn among(passwd: &str, names: &[&str]) -> Result<Self> {
         let found = names.iter().find_map(|name| entry(passwd, name));
         found.filter(|account| account.uid != 0).ok_or_else(|| {
-            let message = "PostgreSQL does not run as root, and there is no unprivileged account to run it under; create one or name one";
+            let message = "a child does not run as root, and there is no unprivileged account to run it under; create one or name one";
             Error::refused("account-missing", message).with("looked for", names.join(", "))
         })
     }
 
     /// Gives a file or directory to the account, closed to everybody else.
-    pub(super) fn own(&self, path: &Path, mode: u32) -> Result<()> {
+    pub fn own(&self, path: &Path, mode: u32) -> Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|e| file_error("set the mode of", path, e))?;
         if self.dropped {
@@ -62,8 +59,8 @@ impl Account {
         Ok(())
     }
 
-    /// Makes the record's own directory: closed, but the account may pass through it.
-    pub(super) fn open_house(&self, directory: &Path) -> Result<()> {
+    /// Makes a directory of ours: closed, but the account may pass through it.
+    pub fn open_house(&self, directory: &Path) -> Result<()> {
         if !directory.exists() {
             fs::create_dir_all(directory).map_err(|e| file_error("create", directory, e))?;
             let closed = fs::Permissions::from_mode(0o700);
@@ -87,7 +84,7 @@ impl Account {
         for step in directory.ancestors().filter(|step| !step.as_os_str().is_empty()) {
             let meta = fs::metadata(step).map_err(|e| file_error("look at", step, e))?;
             if !self.may_pass(&meta) {
-                let message = "the account that runs PostgreSQL may not pass through this directory; allow it (chmod o+x) or choose another place";
+                let message = "the account that runs the child may not pass through this directory; allow it (chmod o+x) or choose another place";
                 return Err(Error::refused("directory-not-traversable", message)
                     .with("directory", step.display())
                     .with("account", &self.name));
@@ -114,14 +111,14 @@ fn entry(passwd: &str, name: &str) -> Option<Account> {
 }
 
 /// A file operation of the supervisor that failed; says which, where and (through the cause) why.
-pub(super) fn file_error(what: &str, path: &Path, error: std::io::Error) -> Error {
+pub fn file_error(what: &str, path: &Path, error: std::io::Error) -> Error {
     let code = match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => "disk-full",
         Some(code) if code == rustix::io::Errno::ACCESS.raw_os_error() => "directory-denied",
         _ => "directory-unusable",
     };
     let kind = if code == "disk-full" { model::ErrorKind::Retry } else { model::ErrorKind::Refused };
-    Error::new(kind, code, format!("could not {what} a file of the local server"))
+    Error::new(kind, code, format!("could not {what} a file of a supervised child"))
         .with("path", path.display())
         .caused_by(error)
 }
@@ -134,17 +131,18 @@ mod tests {
 
     #[test]
     fn root_becomes_the_named_account_or_the_first_known_one() {
-        let nobody = Account::among(PASSWD, None).ok();
+        let known = ["postgres", "_postgres", "nobody"];
+        let nobody = Account::among(PASSWD, &known).ok();
         assert_eq!(nobody.map(|a| (a.name, a.uid, a.gid)), Some(("nobody".to_owned(), 65534, 65534)));
         let with_postgres = format!("{PASSWD}postgres:x:101:104::/:/bin/sh\n");
-        assert_eq!(Account::among(&with_postgres, None).map(|a| a.uid).ok(), Some(101));
-        assert_eq!(Account::among(&with_postgres, Some("nobody")).map(|a| a.uid).ok(), Some(65534));
+        assert_eq!(Account::among(&with_postgres, &known).map(|a| a.uid).ok(), Some(101));
+        assert_eq!(Account::among(&with_postgres, &["nobody"]).map(|a| a.uid).ok(), Some(65534));
     }
 
     #[test]
     fn an_unknown_account_and_a_second_root_are_refused() {
         for wanted in ["daemon", "toor", "", "root"] {
-            let refused = Account::among(PASSWD, Some(wanted)).err();
+            let refused = Account::among(PASSWD, &[wanted]).err();
             assert_eq!(refused.map(|e| e.code()), Some("account-missing"), "{wanted}");
         }
     }
