@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what a build and its tests need and this machine lacks: PostgreSQL 15 or newer, nothing else.
-# Says what it will do first; never creates or starts a PostgreSQL cluster; never calls sudo by itself.
+# Installs what a build and its tests need and this machine lacks: PostgreSQL 15 or newer, and Prometheus for the
+# metrics copy (without it everything else works). Says what it will do first; never creates a PostgreSQL cluster,
+# never starts or enables a service; never calls sudo by itself.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -22,8 +23,36 @@ found() {
     return 1
 }
 
+# Prometheus from the distribution, its service neither started nor enabled: nephkeep runs its own children of it.
+metrics_engine() {
+    local program=${NEPHKEEP_PROMETHEUS:-$(type -P prometheus || true)} policy=/usr/sbin/policy-rc.d
+    if [ -n "$program" ] && [ -x "$program" ]; then
+        say "Prometheus is here ($program); nothing to install."
+    elif command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+        say "will install from the distribution: prometheus (its service is neither started nor enabled)."
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        if [ ! -e "$policy" ]; then
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod 755 "$policy"
+            trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        fi
+        apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+        if command -v systemctl >/dev/null; then systemctl disable --quiet prometheus 2>/dev/null || true; fi
+        say "installed $(prometheus_version)."
+    elif command -v brew >/dev/null; then
+        say "will install with Homebrew: prometheus (no service is started)."
+        brew install --quiet prometheus
+    else
+        say "no Prometheus here: the metrics copy will be unavailable. Install it (sudo $(cd "$(dirname "$0")" && pwd)/setup.sh), or point NEPHKEEP_PROMETHEUS at its program."
+    fi
+}
+
+prometheus_version() { prometheus --version 2>&1 | sed -n '1s/ (.*//p'; }
+
 if here=$(found); then
     say "PostgreSQL ${here%% *} is here (${here#* }); nothing to install."
+    metrics_engine
     exit 0
 fi
 
@@ -41,6 +70,9 @@ if command -v apt-get >/dev/null; then
     trap 'cp "$kept" "$conf"; rm -f "$kept"' EXIT
     printf 'create_main_cluster = false\n' >>"$conf"
     apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+    cp "$kept" "$conf"
+    rm -f "$kept"
+    trap - EXIT
 elif command -v brew >/dev/null; then
     say "will install with Homebrew: postgresql@17 (no service is started)."
     brew install --quiet postgresql@17
@@ -50,3 +82,4 @@ fi
 
 here=$(found) || stop "the package manager installed no PostgreSQL of version 15 or newer. Install one and point NEPHKEEP_PG_BIN at its bin directory."
 say "installed PostgreSQL ${here%% *} (${here#* })."
+metrics_engine
