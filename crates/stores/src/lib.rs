@@ -6,6 +6,7 @@
 pub mod change;
 pub mod digest;
 pub mod embed;
+pub mod metrics;
 pub mod projection;
 pub mod vectors;
 

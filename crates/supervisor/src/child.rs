@@ -1,6 +1,9 @@
 //! One run of a child: started under its account with nothing inherited, awaited, asked to stop ever harder.
 
-use crate::{account::{Account, file_error}, processes::signal};
+use crate::{
+    account::{Account, file_error},
+    processes::signal,
+};
 use model::{Error, Result};
 use rustix::process::Signal;
 use std::{

@@ -14,8 +14,10 @@ pub fn living_in(data: &Path, program: &str) -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // A zombie's link cannot be read, which is what we want: it holds nothing any more.
-    pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) && is_of(*pid, program))
-        .collect()
+    pids.filter(|pid| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) && is_of(*pid, program)
+    })
+    .collect()
 }
 
 /// A shell or a client that stands in the directory is none of ours.

@@ -89,7 +89,8 @@ impl Supervision {
         let (sender, state) = watch::channel(first);
         let (stop, stopped) = oneshot::channel();
         let signals = service.stop();
-        let supervisor = Supervisor { service, state: sender, pid: Arc::clone(&pid), restarts: 0, begun: child.is_some() };
+        let supervisor =
+            Supervisor { service, state: sender, pid: Arc::clone(&pid), restarts: 0, begun: child.is_some() };
         let task = Some(tokio::spawn(supervisor.run(child, stopped)));
         Self { pid, state, signals, stop: Some(stop), task }
     }

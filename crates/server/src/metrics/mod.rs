@@ -1,4 +1,4 @@
-//! What the door counts about itself, exposed as OpenMetrics at `/metrics`.
+//! What the door counts about itself, exposed as OpenMetrics at `/metrics`. Help comes from the contract.
 
 mod record;
 
@@ -10,6 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::time::Duration;
+use stores::metrics::Contract;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -37,7 +38,7 @@ const BUCKETS: [f64; 12] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.0
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
-            registry: Registry::with_prefix("nephkeep"),
+            registry: Registry::default(),
             requests: Family::default(),
             seconds: Histogram::new(BUCKETS),
             in_work: Gauge::default(),
@@ -54,15 +55,14 @@ impl Default for Metrics {
 impl Metrics {
     fn registered(mut self) -> Self {
         let r = &mut self.registry;
-        r.register("http_requests", "Requests answered, by method and class of status", self.requests.clone());
-        r.register("http_request_seconds", "Time from request head to answer head", self.seconds.clone());
-        r.register("http_requests_in_work", "Requests being answered now", self.in_work.clone());
-        r.register("http_connections", "Open connections", self.connections.clone());
-        r.register("http_requests_shed", "Requests refused because too many were in work", self.shed.clone());
-        let failures = self.authentication_failures.clone();
-        r.register("authentication_failures", "Requests with an unknown credential", failures);
-        r.register("hub_delivered", "Notifications accepted by a callback", self.hub_delivered.clone());
-        r.register("hub_failed", "Attempts a callback did not accept", self.hub_failed.clone());
+        add(r, "nephkeep_http_requests", self.requests.clone());
+        add(r, "nephkeep_http_request_seconds", self.seconds.clone());
+        add(r, "nephkeep_http_requests_in_work", self.in_work.clone());
+        add(r, "nephkeep_http_connections", self.connections.clone());
+        add(r, "nephkeep_http_requests_shed", self.shed.clone());
+        add(r, "nephkeep_authentication_failures", self.authentication_failures.clone());
+        add(r, "nephkeep_hub_delivered", self.hub_delivered.clone());
+        add(r, "nephkeep_hub_failed", self.hub_failed.clone());
         self
     }
 
@@ -85,6 +85,11 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// A counter's name is given without `_total`, which the exposition adds.
+fn add(registry: &mut Registry, name: &'static str, metric: impl prometheus_client::registry::Metric) {
+    registry.register(name, Contract::ours().help(name), metric);
 }
 
 /// A closed set: a client must not be able to make new series.

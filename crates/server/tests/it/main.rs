@@ -8,6 +8,7 @@ mod hub;
 mod keys;
 mod knowledge;
 mod log;
+mod metrics;
 mod official;
 mod openapi;
 mod principals;

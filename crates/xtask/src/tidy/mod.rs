@@ -3,6 +3,7 @@
 mod architecture;
 mod arrows;
 mod error_pages;
+mod metrics;
 mod source;
 mod sql;
 mod words;
@@ -20,12 +21,13 @@ pub struct File {
 
 type Check = fn(&Path, &[File]) -> Vec<String>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("arrows between crates", arrows::check),
     ("SQL only in ledger", sql::check),
     ("sizes, names, forbidden marks", source::check),
     ("error codes and their pages", error_pages::check),
     ("invariants name existing tests", architecture::check),
+    ("metrics of the contract are made", metrics::check),
     ("words that do not belong", words::check),
     ("claims and result files", crate::claims::check),
 ];
