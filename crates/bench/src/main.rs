@@ -9,6 +9,7 @@ mod power_cut;
 mod record;
 mod results;
 mod stand;
+mod vectors;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum Verb {
     Import(import::Arguments),
     /// The audit log: durable entries, verification.
     Audit(audit_log::Arguments),
+    /// The vector copy: recall, latency, size, and searches over HTTP.
+    Vectors(vectors::Arguments),
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
     /// Whether the record is strictly serializable, seen through the HTTP API.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
             Verb::Record(arguments) => Box::pin(record::run(arguments)).await,
             Verb::Import(arguments) => Box::pin(import::run(arguments)).await,
             Verb::Audit(arguments) => audit_log::run(arguments).await,
+            Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
             Verb::PowerCut(arguments) => power_cut::run(arguments).await,
             Verb::Isolation(arguments) => isolation::run(arguments).await,
             Verb::ServeDisk(arguments) => power_cut::serve(&arguments),

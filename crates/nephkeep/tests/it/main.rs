@@ -5,6 +5,7 @@
 mod drill;
 mod faults;
 mod import;
+mod knowledge;
 mod life;
 mod offline;
 mod shared;

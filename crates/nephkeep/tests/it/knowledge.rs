@@ -1,0 +1,37 @@
+//! The knowledge base and its copy from the command line.
+
+use super::shared::{Home, kill_9};
+use std::fs;
+
+#[test]
+fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
+    let home = Home::new();
+    home.up();
+    let docs = home.beside("docs");
+    fs::create_dir(&docs).unwrap();
+    fs::write(docs.join("ric.md"), "# Near-RT RIC\n\nThe E2 interface connects the RIC with its E2 nodes.\n").unwrap();
+    fs::write(docs.join("core.txt"), "The AMF registers subscribers.\n\nThe SMF manages sessions.\n").unwrap();
+    fs::write(docs.join("broken.md"), [0xff, 0xfe, b'x']).unwrap();
+    let import = ["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook", "-o", "json"];
+    let first = home.run(&import).exits(1);
+    assert_eq!((&first.json()["created"], &first.json()["refused"]), (&2.into(), &1.into()), "{}", first.err);
+    assert!(first.err.contains("broken.md: import-not-utf8"), "{}", first.err);
+    assert_eq!(home.run(&import).exits(1).json()["unchanged"], 2);
+    fs::remove_file(docs.join("broken.md")).unwrap();
+
+    let verified = home.run(&["verify", "-o", "json"]).exits(0).json();
+    assert_eq!((&verified[0]["differing"], &verified[0]["keys"]), (&0.into(), &2.into()), "{verified}");
+    let found = home.run(&["knowledge", "search", "which interface connects E2 nodes", "-o", "json"]).exits(0).json();
+    assert_eq!(found["passages"][0]["path"], "ric.md", "{found}");
+    assert!(home.run(&["knowledge", "search", "E2 nodes"]).exits(0).out.contains("Near-RT RIC"));
+
+    kill_9(home.server_pid());
+    home.up();
+    let verified = home.run(&["verify", "vectors", "-o", "json"]).exits(0).json();
+    assert_eq!((&verified[0]["differing"], &verified[0]["keys"]), (&0.into(), &2.into()), "{verified}");
+    let id = found["passages"][0]["document"].as_str().unwrap();
+    home.run(&["knowledge", "delete", id]).exits(0);
+    home.run(&["rebuild", "vectors"]).exits(0);
+    assert_eq!(home.run(&["diff", "vectors"]).exits(0).out.trim(), "differing: 0");
+    home.run(&["diff", "nothing"]).exits(1);
+}
