@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 
 const FAMILIES_MOST: usize = 20_000;
 const HELP_BYTES: usize = 1_024;
-const KINDS: [&str; 8] =
-    ["unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"];
+const KINDS: [&str; 8] = ["unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"];
 
 #[derive(Debug, Default)]
 pub struct Metadata {

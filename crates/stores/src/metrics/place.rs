@@ -53,13 +53,21 @@ mod tests {
         let read = |url: &str| Place::parse(url, Path::new("/base"));
         assert_eq!(read("prometheus+local:metrics").unwrap(), Place::Local("/base/metrics".into()));
         assert_eq!(read("prometheus+local:///var/m").unwrap(), Place::Local("/var/m".into()));
-        let remote = |base: &str, write: Option<&str>| Place::Remote { base: base.into(), write: write.map(Into::into) };
+        let remote =
+            |base: &str, write: Option<&str>| Place::Remote { base: base.into(), write: write.map(Into::into) };
         assert_eq!(read("prometheus+http://h:1/p").unwrap(), remote("http://h:1/p", None));
         assert_eq!(
             read("prometheus+https://h?write=http://r/api/v1/receive").unwrap(),
             remote("https://h", Some("http://r/api/v1/receive"))
         );
-        for bad in ["", "prometheus+local:", "prometheus+http://", "http://h", "prometheus+http://h?x=1", "prometheus+http://h?write=r"] {
+        for bad in [
+            "",
+            "prometheus+local:",
+            "prometheus+http://",
+            "http://h",
+            "prometheus+http://h?x=1",
+            "prometheus+http://h?write=r",
+        ] {
             assert_eq!(read(bad).unwrap_err().code(), "settings-store-unsupported", "{bad}");
         }
         assert_eq!(read("prometheus+http://u:p@h").unwrap_err().code(), "secret-in-settings");

@@ -111,7 +111,8 @@ mod tests {
         let body = br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1.5,"+Inf"]}]}}"#;
         let series = series(&data(body).unwrap()).unwrap();
         assert_eq!((series[0].label("a"), series[0].samples[0]), (Some("b"), (1.5, f64::INFINITY)));
-        let warned = br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["one part is down"]}"#;
+        let warned =
+            br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["one part is down"]}"#;
         let error = data(warned).unwrap_err();
         assert_eq!((error.code(), error.fact("said")), ("metrics-incomplete", Some("one part is down")));
     }

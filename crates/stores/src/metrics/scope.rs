@@ -192,7 +192,8 @@ fn plain_modifier(modifier: &LabelModifier) -> Result<()> {
 
 fn plain_labels(labels: &[String]) -> Result<()> {
     let plain = |label: &String| {
-        label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !label.starts_with(|c: char| c.is_ascii_digit())
+        label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !label.starts_with(|c: char| c.is_ascii_digit())
     };
     if labels.iter().all(plain) { Ok(()) } else { Err(malformed("a label to group or match by is a plain word")) }
 }
@@ -278,7 +279,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_limited_is_refused() {
-        for query in ["", "up{", "sum(", "nosuch(up)", "info(up)", "up{a=\"b\" or c=\"d\"}", "sum by (\"a-b\") (up)", "up{x=~\"(\"}"] {
+        for query in [
+            "",
+            "up{",
+            "sum(",
+            "nosuch(up)",
+            "info(up)",
+            "up{a=\"b\" or c=\"d\"}",
+            "sum by (\"a-b\") (up)",
+            "up{x=~\"(\"}",
+        ] {
             assert_eq!(scoped(query).unwrap_err().code(), "promql-malformed", "{query}");
         }
         let long = format!("up{{x=\"{}\"}}", "y".repeat(QUERY_BYTES));

@@ -74,7 +74,8 @@ fn own_metrics(files: &Files<'_>, scrape: &Scrape) -> Value {
 }
 
 fn names(class: Retention) -> String {
-    let names: Vec<_> = Contract::ours().all().filter(|(_, metric)| metric.class == class).map(|(name, _)| name).collect();
+    let names: Vec<_> =
+        Contract::ours().all().filter(|(_, metric)| metric.class == class).map(|(name, _)| name).collect();
     format!("(?:{})(?:_bucket|_sum|_count)?", names.join("|"))
 }
 

@@ -46,7 +46,8 @@ fn candidates() -> Vec<PathBuf> {
 fn missing(named: Option<&Path>) -> Error {
     let what = "there is no Prometheus program, so metrics are not kept; install one (scripts/setup.sh, or the \
                 distribution's package), or name one in the settings as metrics.prometheus";
-    let place = named.map_or_else(|| "the search path and the usual places".to_owned(), |path| path.display().to_string());
+    let place =
+        named.map_or_else(|| "the search path and the usual places".to_owned(), |path| path.display().to_string());
     Error::refused("prometheus-missing", what).with("looked for", place)
 }
 

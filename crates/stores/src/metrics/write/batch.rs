@@ -67,9 +67,12 @@ impl Batches {
 
     pub(super) fn of(&mut self, class: Retention, head: impl FnOnce() -> Vec<u8>) -> &mut Batch {
         let protocol = self.protocol;
-        self.by_class
-            .entry(class)
-            .or_insert_with(|| Batch { protocol, head: head(), body: Vec::new(), series: Vec::new() })
+        self.by_class.entry(class).or_insert_with(|| Batch {
+            protocol,
+            head: head(),
+            body: Vec::new(),
+            series: Vec::new(),
+        })
     }
 
     pub(super) fn refuse(&mut self, labels: &Labels<'_>, counts: Counts, why: &'static str) {

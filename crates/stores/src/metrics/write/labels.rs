@@ -40,7 +40,11 @@ impl<'a> Labels<'a> {
             () if self.list.len() > LABELS_MOST => Err("it has too many labels"),
             () if self.list.windows(2).any(|pair| pair[0].0 == pair[1].0) => Err("a label stands in it twice"),
             () if !(if any { !name.is_empty() } else { is_word(name, true) }) => Err("its name is not a metric's name"),
-            () if !self.list.iter().all(|(label, _, _)| if any { !label.is_empty() } else { is_word(label, false) }) => {
+            () if !self
+                .list
+                .iter()
+                .all(|(label, _, _)| if any { !label.is_empty() } else { is_word(label, false) }) =>
+            {
                 Err("a label's name is not a name")
             }
             () => Ok(()),
@@ -70,7 +74,8 @@ impl<'a> Labels<'a> {
 
     /// For messages: the name, else the first label's.
     pub fn shown(&self) -> String {
-        let text = self.name().or_else(|| self.list.first().map(|(name, _, _)| *name)).unwrap_or("a series without labels");
+        let text =
+            self.name().or_else(|| self.list.first().map(|(name, _, _)| *name)).unwrap_or("a series without labels");
         text.chars().take(SHOWN_CHARS).collect()
     }
 }

@@ -51,7 +51,9 @@ impl Protocol {
             return None;
         }
         let mut protocol = Self::V1;
-        for (name, value) in parts.filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, ""))) {
+        for (name, value) in
+            parts.filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
+        {
             if !name.trim().eq_ignore_ascii_case("proto") {
                 continue;
             }

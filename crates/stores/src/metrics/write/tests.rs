@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::metrics::contract::Retention;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
 struct Label {

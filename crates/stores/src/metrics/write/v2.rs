@@ -131,11 +131,7 @@ fn series<'a>(
 }
 
 /// Packed references, name and value in turn.
-fn pairs<'a>(
-    field: Field<'a>,
-    table: &Table<'a>,
-    mut each: impl FnMut((&'a str, u32), (&'a str, u32)),
-) -> Result<()> {
+fn pairs<'a>(field: Field<'a>, table: &Table<'a>, mut each: impl FnMut((&'a str, u32), (&'a str, u32))) -> Result<()> {
     let mut packed = field.value.bytes()?;
     while !packed.is_empty() {
         let (name, rest) = wire::varint(packed).ok_or_else(wire::malformed)?;
