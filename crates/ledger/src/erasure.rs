@@ -49,6 +49,14 @@ impl Ledger {
         self.subject_row(KEY, access, subject, None).await
     }
 
+    /// Erasures that another server has begun: what they close is not shown here either, complete or not.
+    pub async fn see_begun_erasures(&self) -> Result<()> {
+        let rows = self.rows(BEGUN, &[&State::Erasing.code()]).await?;
+        let keys = rows.iter().map(|row| Ok(KeyId(unsigned(row.get(0))?))).collect::<Result<Vec<_>>>()?;
+        self.record().subjects.close(keys);
+        Ok(())
+    }
+
     /// From now on the record refuses documents of the subject, and no cache shows one.
     pub async fn erasure_begin(&self, access: &Access, subject: &Subject) -> Result<KeyId> {
         access.check(Action::Administer, &access.tenant, None)?;

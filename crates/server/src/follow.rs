@@ -1,8 +1,10 @@
-//! Follows the log for what this server keeps in memory: principals and subscriptions.
+//! Follows the log for what this server keeps in memory: principals and subscriptions; a follower also looks at least
+//! every two seconds which erasures the leader has begun.
 //!
 //! A change of either kind is rare and makes the whole kind be read again: no half-applied state, no second decoder.
 
 use crate::{hub::Dispatcher, identity::principals, state::App};
+use ledger::Leadership;
 use model::{Kind, Position, Result};
 use std::time::Duration;
 
@@ -46,6 +48,9 @@ async fn reload(app: &App, hub: &mut Dispatcher) -> Result<Position> {
 
 async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Position> {
     hub.settle(app, false).await?;
+    if matches!(app.ledger.leadership(), Leadership::Follower { .. }) {
+        app.ledger.see_begun_erasures().await?;
+    }
     let page = app.ledger.log_after(Some(from), PAGE, WAIT).await?;
     let touched = |kind: Kind| page.changes.iter().any(|change| change.key.kind == kind);
     if touched(Kind::Principal) {

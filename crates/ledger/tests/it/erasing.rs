@@ -83,6 +83,17 @@ async fn another_server_sees_an_erasure_and_leaves_erasing_to_the_leader() {
     tokio::time::timeout(Duration::from_secs(30), seen).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_erasure_that_is_not_complete_is_seen_by_another_server_too() {
+    let first = Opened::new().await;
+    put(&first, "a", "secret").await.unwrap();
+    let second = first.apart(quick()).await;
+    assert!(matches!(read(&second, "a").await, Content::Clear(_)));
+    first.ledger.erasure_begin(&admin(), &customer()).await.unwrap();
+    second.ledger.see_begun_erasures().await.unwrap();
+    assert_eq!(read(&second, "a").await, Content::Erased);
+}
+
 /// Every file of a keystore, closed to others as it was.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
