@@ -4,12 +4,13 @@ use crate::layout;
 use model::{Error, Json, Result};
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
 /// A text of more is no document.
 const FILE_MAX_BYTES: u64 = 4 << 20;
+const ROW_MAX_BYTES: u64 = 4 << 20;
 
 /// A document as the server takes it, or why there is none.
 #[derive(Debug)]
@@ -118,12 +119,13 @@ struct Passages<R> {
     /// The document that is being gathered: its first line, source, path, title and sections.
     open: Option<(usize, String, String, String, Vec<Json>)>,
     ended: bool,
+    failed: Option<Text>,
 }
 
 impl<R: BufRead> Passages<R> {
     fn new(place: String, reader: R, source: &str, class: Option<&str>) -> Self {
         let (source, class) = (source.to_owned(), class.map(str::to_owned));
-        Self { place, reader, line: 0, source, class, open: None, ended: false }
+        Self { place, reader, line: 0, source, class, open: None, ended: false, failed: None }
     }
 
     fn close(&mut self) -> Option<Text> {
@@ -137,8 +139,17 @@ impl<R: BufRead> Passages<R> {
         Some(Text { place: format!("{}:{line}", self.place), body: Ok(body) })
     }
 
-    fn row(&self, text: &str) -> Result<(String, String, String, Json)> {
-        let row = model::json::parse(text.as_bytes())?;
+    fn row(&mut self, bytes: &mut Vec<u8>) -> Result<(String, String, String, Json)> {
+        if bytes.len() as u64 > ROW_MAX_BYTES {
+            while bytes.last().is_some_and(|last| *last != b'\n') {
+                bytes.clear();
+                if self.reader.by_ref().take(1 << 16).read_until(b'\n', bytes).is_err() {
+                    break;
+                }
+            }
+            return Err(Error::invalid("import-too-large", "a row has at most 4 MB; part it"));
+        }
+        let row = model::json::parse(bytes.trim_ascii())?;
         let field = |name: &str| row.get(name).and_then(Json::as_str);
         let missing = |name: &'static str| {
             let rule = "a row has path and text, and may have source, title and section";
@@ -157,17 +168,20 @@ impl<R: BufRead + Send> Iterator for Passages<R> {
     type Item = Text;
 
     fn next(&mut self) -> Option<Text> {
+        if let Some(failed) = self.failed.take() {
+            return Some(failed);
+        }
         while !self.ended {
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             self.line += 1;
             let place = format!("{}:{}", self.place, self.line);
-            match self.reader.read_line(&mut text) {
+            match self.reader.by_ref().take(ROW_MAX_BYTES + 1).read_until(b'\n', &mut bytes) {
                 Ok(0) => {
                     self.ended = true;
                     return self.close();
                 }
-                Ok(_) if text.trim().is_empty() => {}
-                Ok(_) => match self.row(text.trim()) {
+                Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => {}
+                Ok(_) => match self.row(&mut bytes) {
                     Ok((source, path, title, section)) => {
                         if let Some((_, open_source, open_path, _, sections)) = &mut self.open
                             && (&*open_source, &*open_path) == (&source, &path)
@@ -183,10 +197,12 @@ impl<R: BufRead + Send> Iterator for Passages<R> {
                     }
                     Err(error) => return Some(Text { place, body: Err(error) }),
                 },
+                // What was gathered before is told first; then that the file could not be read on.
                 Err(error) => {
+                    let what = Error::invalid("import-unreadable", "the file cannot be read on").caused_by(error);
+                    self.failed = Some(Text { place, body: Err(what) });
                     self.ended = true;
-                    let what = Error::invalid("import-unreadable", "a line cannot be read").caused_by(error);
-                    return Some(Text { place, body: Err(what) });
+                    return self.close().or_else(|| self.failed.take());
                 }
             }
         }
@@ -201,11 +217,11 @@ mod tests {
 
     #[test]
     fn rows_of_one_path_are_one_document_and_a_broken_row_hides_no_other() {
-        let rows = "{\"path\":\"a.md\",\"title\":\"A\",\"section\":\"One\",\"text\":\"1\"}\n\
+        let rows = b"{\"path\":\"a.md\",\"title\":\"A\",\"section\":\"One\",\"text\":\"1\"}\n\
                     {\"path\":\"a.md\",\"section\":\"Two\",\"text\":\"2\"}\n\
-                    {broken\n\
+                    {\"path\":\"\xff\"}\n\
                     {\"source\":\"s\",\"path\":\"b.md\",\"text\":\"3\"}\n";
-        let found: Vec<Text> = Passages::new("f".into(), rows.as_bytes(), "mine", None).collect();
+        let found: Vec<Text> = Passages::new("f".into(), &rows[..], "mine", None).collect();
         let places: Vec<&str> = found.iter().map(|text| text.place.as_str()).collect();
         assert_eq!(places, ["f:3", "f:1", "f:4"]);
         assert!(found[0].body.is_err());
