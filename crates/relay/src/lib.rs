@@ -16,7 +16,7 @@ use copy::Copy;
 use ledger::{Ledger, Resource};
 use model::{Error, Kind, ResourceKey, Result, Subject};
 use parking_lot::Mutex;
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 use stores::{CopyChange, Projection, vectors::VectorSearch};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -67,17 +67,20 @@ impl Relay {
 
     /// Compares a copy with the record at one position, key by key.
     pub async fn verify(&self, name: &str) -> Result<Verified> {
-        self.copy(name)?.verify().await
+        let copy = Arc::clone(self.copy(name)?);
+        to_the_end(async move { copy.verify().await }).await
     }
 
     /// Makes a copy anew beside the old one, which is read until the new one is complete.
     pub async fn rebuild(&self, name: &str) -> Result<Verified> {
-        self.copy(name)?.rebuild().await
+        let copy = Arc::clone(self.copy(name)?);
+        to_the_end(async move { copy.rebuild().await }).await
     }
 
     /// Applies the record's state of these keys again, whatever the copy holds of them.
     pub async fn repair(&self, name: &str, keys: &[ResourceKey]) -> Result<u64> {
-        self.copy(name)?.repair(keys).await
+        let (copy, keys) = (Arc::clone(self.copy(name)?), keys.to_vec());
+        to_the_end(async move { copy.repair(&keys).await }).await
     }
 
     /// Removes a subject from every copy; its key is destroyed already.
@@ -95,6 +98,14 @@ impl Relay {
 
     fn copy(&self, name: &str) -> Result<&Arc<Copy>> {
         self.copies.iter().find(|copy| copy.name() == name).ok_or_else(|| missing(name))
+    }
+}
+
+/// In a task of its own: a caller who goes away in the middle must not leave a copy between two states.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::bug("work on a copy ended badly").caused_by(error)),
     }
 }
 

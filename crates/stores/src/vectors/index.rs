@@ -121,7 +121,7 @@ impl VectorIndex {
             Err(_) => 0,
         };
         if number == 0 {
-            let index = Self::create(root, 1, model, dimensions)?;
+            let index = Self::create(root, Self::highest(root)? + 1, model, dimensions)?;
             index.point()?;
             return Ok(Arc::new(index));
         }
@@ -136,20 +136,20 @@ impl VectorIndex {
 
     /// An empty generation in the place of one that cannot be used.
     pub fn fresh(root: &Path, model: &str, dimensions: usize) -> Result<Arc<Self>> {
-        let entries = fs::read_dir(root).map_err(|error| file::unusable(root, error))?;
-        let number = |name: &str| name.strip_prefix("generation-")?.strip_suffix(".vectors")?.parse::<u64>().ok();
-        let numbers = entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?));
-        let index = Self::create(root, numbers.max().unwrap_or(0) + 1, model, dimensions)?;
+        let index = Self::create(root, Self::highest(root)? + 1, model, dimensions)?;
         index.adopt()?;
         Ok(Arc::new(index))
     }
 
+    /// The highest number of a generation that has a file, in use or not: a new one never takes the place of another.
+    fn highest(root: &Path) -> Result<u64> {
+        let entries = fs::read_dir(root).map_err(|error| file::unusable(root, error))?;
+        let number = |name: &str| name.strip_prefix("generation-")?.strip_suffix(".vectors")?.parse::<u64>().ok();
+        Ok(entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).max().unwrap_or(0))
+    }
+
     fn create(root: &Path, number: u64, model: &str, dimensions: usize) -> Result<Self> {
         let path = file_of(root, number);
-        // What a rebuild that did not end has left behind.
-        if path.exists() {
-            fs::remove_file(&path).map_err(|error| file::unusable(&path, error))?;
-        }
         // The seed needs no secret: it only must not follow the data.
         let header = Header { dimensions, seed: 0x6e65_7068_6b65_6570 ^ number, model: model.into() };
         let mut file = header.create(&path)?;
@@ -354,16 +354,13 @@ impl Projection for VectorIndex {
 
     fn begin(&self) -> Result<Arc<dyn Projection>> {
         let Header { dimensions, ref model, .. } = self.header;
-        Ok(Arc::new(Self::create(&self.root, self.number + 1, model, dimensions)?))
+        Ok(Arc::new(Self::create(&self.root, Self::highest(&self.root)? + 1, model, dimensions)?))
     }
 
     fn adopt(&self) -> Result<()> {
         self.point()?;
-        for number in (1..self.number).rev() {
-            let path = file_of(&self.root, number);
-            if !path.exists() {
-                break;
-            }
+        // Older ones, and what rebuilds that did not end have left.
+        for path in (1..self.number).map(|number| file_of(&self.root, number)).filter(|path| path.exists()) {
             fs::remove_file(&path).map_err(|error| file::unusable(&path, error))?;
         }
         file::sync_directory(&self.root)

@@ -66,8 +66,11 @@ fn sample(value: f64, at_ms: i64) -> Vec<u8> {
     out
 }
 
+/// Labels, value and time.
+type Series<'s> = (&'s [(&'s str, &'s str)], f64, i64);
+
 /// One sample per series, as version 1.
-fn version_1(series: &[(&[(&str, &str)], f64, i64)]) -> bytes::Bytes {
+fn version_1(series: &[Series<'_>]) -> bytes::Bytes {
     let mut message = Vec::new();
     for (labels, value, at) in series {
         let mut one = Vec::new();
@@ -81,7 +84,7 @@ fn version_1(series: &[(&[(&str, &str)], f64, i64)]) -> bytes::Bytes {
 }
 
 /// The same as version 2.
-fn version_2(series: &[(&[(&str, &str)], f64, i64)]) -> bytes::Bytes {
+fn version_2(series: &[Series<'_>]) -> bytes::Bytes {
     let (mut symbols, mut body) = (vec![String::new()], Vec::new());
     for (labels, value, at) in series {
         let mut refs = Vec::new();

@@ -172,6 +172,9 @@ fn a_new_generation_is_seen_once_it_is_adopted() {
     next.adopt().unwrap();
     let index = open(root.path());
     assert_eq!((index.generation(), index.stats().vectors), (2, 2));
+    // One that is never adopted takes nobody's place, and goes with the next that is.
+    assert_eq!((index.begin().unwrap().generation(), index.begin().unwrap().generation()), (3, 4));
+    assert_eq!((open(root.path()).generation(), open(root.path()).stats().vectors), (2, 2));
     assert!(!root.path().join("generation-1.vectors").exists());
 }
 

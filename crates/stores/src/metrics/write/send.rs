@@ -36,7 +36,7 @@ enum Reply {
 /// without harm, being the same sample.
 pub async fn send(target: &Target, batch: &Batch) -> Result<Sent> {
     let mut sent = Sent::default();
-    let mut waiting = vec![0..batch.len()];
+    let mut waiting: Vec<_> = std::iter::once(0..batch.len()).collect();
     let mut requests = 0;
     while let Some(run) = waiting.pop() {
         let counts = batch.counts(run.clone());
