@@ -18,15 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a holder may take to vanish that is no server any more.
-const DYING: Duration = Duration::from_secs(2);
+/// How long a holder may take to vanish that was killed a moment ago; it cannot be told from one that runs.
+const DYING: Duration = Duration::from_secs(1);
 
 /// Starts it and returns when it answers, or with its own words and exit code when it gave up.
 pub async fn start(layout: &Layout, arguments: &[OsString]) -> Outcome<Running> {
     // A holder that was killed a moment ago is still being taken down by the kernel: that takes no second.
     let until = Instant::now() + DYING;
     while running::is_held(layout) {
-        if running::find(layout).is_some() || Instant::now() > until {
+        if Instant::now() > until {
             return Err(Failure::environment(running::in_use(layout)));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
