@@ -141,6 +141,15 @@ impl VectorIndex {
         Ok(Arc::new(index))
     }
 
+    /// Removes every other generation: older ones, and what rebuilds that did not end have left.
+    fn alone(&self) -> Result<()> {
+        let others = (1..=Self::highest(&self.root)?).filter(|number| *number != self.number);
+        for path in others.map(|number| file_of(&self.root, number)).filter(|path| path.exists()) {
+            fs::remove_file(&path).map_err(|error| file::unusable(&path, error))?;
+        }
+        file::sync_directory(&self.root)
+    }
+
     /// The highest number of a generation that has a file, in use or not: a new one never takes the place of another.
     fn highest(root: &Path) -> Result<u64> {
         let entries = fs::read_dir(root).map_err(|error| file::unusable(root, error))?;
@@ -161,10 +170,13 @@ impl VectorIndex {
     }
 
     fn load(root: &Path, number: u64) -> Result<Self> {
-        let path = file_of(root, number);
+        Self::load_from(root, number, &file_of(root, number))
+    }
+
+    fn load_from(root: &Path, number: u64, path: &Path) -> Result<Self> {
         let (mut tables, mut position, mut damaged) = (BTreeMap::<Tenant, Table>::new(), None, 0);
         let mut rotation: Option<Rotation> = None;
-        let (file, header, end) = file::read(&path, |header, frame| {
+        let (file, header, end) = file::read(path, |header, frame| {
             let rotation = rotation.get_or_insert_with(|| Rotation::new(header.dimensions, header.seed));
             match frame {
                 Frame::Damaged => damaged += 1,
@@ -277,12 +289,13 @@ impl VectorIndex {
                 file::put_reached(&mut out, position);
             }
             let written = fresh.write_all(&out).and_then(|()| fresh.sync_all());
-            written.and_then(|()| fs::rename(&temporary, &path)).map_err(|error| file::unusable(&path, error))?;
+            written.map_err(|error| file::unusable(&temporary, error))?;
         }
-        file::sync_directory(&self.root)?;
-        let anew = Self::load(&self.root, self.number)?;
+        // Read before it takes the old one's place: whatever fails, the writer stays on the file that has the name.
+        let anew = Self::load_from(&self.root, self.number, &temporary)?;
+        fs::rename(&temporary, &path).map_err(|error| file::unusable(&path, error))?;
         *self.inner.write() = anew.inner.into_inner();
-        Ok(())
+        file::sync_directory(&self.root)
     }
 }
 
@@ -359,11 +372,7 @@ impl Projection for VectorIndex {
 
     fn adopt(&self) -> Result<()> {
         self.point()?;
-        // Older ones, and what rebuilds that did not end have left.
-        for path in (1..self.number).map(|number| file_of(&self.root, number)).filter(|path| path.exists()) {
-            fs::remove_file(&path).map_err(|error| file::unusable(&path, error))?;
-        }
-        file::sync_directory(&self.root)
+        self.alone()
     }
 
     fn erase(&self, subject: &Subject) -> Result<u64> {
@@ -380,8 +389,9 @@ impl Projection for VectorIndex {
                 erased += of.iter().filter(|name| table.remove(name)).count() as u64;
             }
         }
-        // Always: an earlier removal may have left bytes of the subject in the file.
+        // Always: an earlier removal may have left bytes of the subject in the file, or a rebuild that failed its own file.
         self.compact()?;
+        self.alone()?;
         Ok(erased)
     }
 

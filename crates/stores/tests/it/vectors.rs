@@ -150,6 +150,8 @@ fn an_erased_subject_is_in_no_answer_and_in_no_file() {
     index.apply(&batch(vec![change(1, "a", &[1]), change(2, "b", &[2]), change(4, "d", &[4])])).unwrap();
     // Replaced: its first vector is dead, and still in the file.
     index.apply(&batch(vec![change(6, "b", &[6])])).unwrap();
+    // A rebuild that never ended has the subject too.
+    index.begin().unwrap().apply(&batch(vec![change(4, "d", &[4])])).unwrap();
     assert_eq!(index.erase(&Subject::of_customer(&tenant(), "even").unwrap()).unwrap(), 2);
     assert_eq!(index.entries(KeyRange::ALL).unwrap(), expected(&[change(1, "a", &[1])]));
     let files: Vec<u8> =
