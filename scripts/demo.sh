@@ -36,7 +36,11 @@ clean() {
     rm -rf "$work"
     local pid alive=0 files=0
     for pid in $(printf '%s\n' "${pids[@]:-}" | sort -un); do
-        if kill -0 "$pid" 2>/dev/null; then alive=$((alive + 1)); fi
+        # A zombie has ended: that its parent has not looked yet is no life.
+        case $(ps -o stat= -p "$pid" 2>/dev/null || true) in
+            '' | Z*) ;;
+            *) alive=$((alive + 1)) ;;
+        esac
     done
     if [ -e "$work" ]; then files=$(find "$work" | wc -l); fi
     printf '\nleft behind: %s processes, %s files\n' "$alive" "$files"
