@@ -1,4 +1,4 @@
-//! Uncached reads: concurrent misses share one statement (natural batching, no delay).
+//! Uncached reads: concurrent misses share one statement.
 //!
 //! The statement returns the head of its snapshot with the rows; an answer waits until that head is published
 //! (RECORD 4), so nothing is shown that a failover could take back.
@@ -9,14 +9,13 @@ use crate::{
         serve::PUBLISH_LIMIT,
     },
     record::Record,
+    together::Together,
 };
-use model::{Error, ResourceKey, Result};
-use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use model::{ResourceKey, Result};
+use tokio::task::JoinHandle;
 
 /// Misses in one statement at most.
 const TOGETHER: usize = 128;
-const QUEUE: usize = 4_096;
 /// Statements at once.
 const LANES: usize = 2;
 
@@ -28,57 +27,30 @@ pub(crate) struct Fetched {
 }
 
 #[derive(Debug)]
-pub(crate) struct Miss {
-    key: ResourceKey,
-    reply: oneshot::Sender<Result<Fetched>>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Fetcher(Vec<mpsc::Sender<Miss>>);
+pub(crate) struct Fetcher(Vec<Together<ResourceKey, Fetched>>);
 
 impl Fetcher {
-    /// The tasks end with the last handle.
-    pub(crate) fn start(record: &Arc<Record>) -> (Self, Vec<tokio::task::JoinHandle<()>>) {
-        let (mut senders, mut tasks) = (Vec::new(), Vec::new());
-        for _ in 0..LANES {
-            let (sender, receiver) = mpsc::channel(QUEUE);
-            senders.push(sender);
-            tasks.push(tokio::spawn(serve(record.clone(), receiver)));
-        }
-        (Self(senders), tasks)
+    pub(crate) fn start(record: &Record) -> (Self, Vec<JoinHandle<()>>) {
+        let lane = |_| {
+            let (pool, shard) = (record.pool.clone(), record.shard());
+            Together::start(TOGETHER, move |keys: Vec<ResourceKey>| {
+                let pool = pool.clone();
+                async move {
+                    let found = fetch(&pool, shard, &keys).await?;
+                    let as_of = found.head;
+                    Ok(found.rows.into_iter().map(|row| Fetched { row, as_of }).collect())
+                }
+            })
+        };
+        let (lanes, tasks) = (0..LANES).map(lane).unzip();
+        (Self(lanes), tasks)
     }
 
     /// The current version of a key, no older than the moment of the call, all of it published.
     pub(crate) async fn fetch(&self, record: &Record, key: &ResourceKey, hash: u64) -> Result<Fetched> {
-        let (reply, answer) = oneshot::channel();
         let lane = usize::try_from(hash % self.0.len() as u64).unwrap_or(0);
-        let gone = || Error::retry("shutting-down", "this server is stopping");
-        self.0[lane].send(Miss { key: key.clone(), reply }).await.map_err(|_| gone())?;
-        let fetched = answer.await.map_err(|_| gone())??;
+        let fetched = self.0[lane].ask(key.clone()).await?;
         record.published.wait_for(fetched.as_of, PUBLISH_LIMIT).await?;
         Ok(fetched)
     }
-}
-
-async fn serve(record: Arc<Record>, mut queue: mpsc::Receiver<Miss>) {
-    let mut misses = Vec::with_capacity(TOGETHER);
-    while queue.recv_many(&mut misses, TOGETHER).await > 0 {
-        let keys: Vec<ResourceKey> = misses.iter().map(|miss| miss.key.clone()).collect();
-        match fetch(&record.pool, record.shard(), &keys).await {
-            Ok(found) => {
-                for (miss, row) in misses.drain(..).zip(found.rows) {
-                    // The asker may have gone.
-                    let _ = miss.reply.send(Ok(Fetched { row, as_of: found.head }));
-                }
-            }
-            Err(error) => misses.drain(..).for_each(|miss| {
-                let _ = miss.reply.send(Err(again(&error)));
-            }),
-        }
-    }
-}
-
-/// One error for all who shared the statement.
-fn again(error: &Error) -> Error {
-    Error::new(error.kind(), error.code(), error.message())
 }

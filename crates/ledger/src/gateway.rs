@@ -227,14 +227,6 @@ impl Ledger {
         self.inner.record.log.note(notes)?.released().await
     }
 
-    /// Whether the caller may do this at all, before anything he sent is looked at.
-    pub async fn permit(&self, access: &Access, action: Action) -> Result<()> {
-        match access.check(action, &access.tenant, None) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.denied(access, action, error).await),
-        }
-    }
-
     /// A denial is audited before it is told.
     pub(crate) async fn denied(&self, access: &Access, action: Action, error: Error) -> Error {
         if error.kind() != ErrorKind::Refused {

@@ -28,6 +28,7 @@ pub mod settings;
 mod subject_rows;
 mod subjects;
 pub mod system;
+mod together;
 mod write;
 
 pub use gateway::{Leadership, Ledger};

@@ -1,4 +1,4 @@
-//! Which key a subject has in the table: concurrent questions share one statement (natural batching, no delay).
+//! Which key a subject has in the table: concurrent questions share one statement.
 //!
 //! A stream of documents of new customers asks this for nearly every document. One statement for each of them was
 //! two fifths of PostgreSQL's work for a durable `POST`.
@@ -6,15 +6,14 @@
 use crate::{
     connection::{discard_if_gone, reader},
     subjects::State,
+    together::Together,
 };
 use deadpool_postgres::Pool;
 use keys::KeyId;
-use model::{Error, Result, Subject, Tenant};
-use tokio::sync::{mpsc, oneshot};
+use model::{Result, Subject, Tenant};
 
 /// Subjects in one statement at most.
 const TOGETHER: usize = 256;
-const QUEUE: usize = 4_096;
 const ROWS: &str = "
     SELECT s.key_id, s.state, k.ord
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(tenant, subject, ord)
@@ -25,52 +24,25 @@ const ROWS: &str = "
 type Found = Option<(KeyId, State)>;
 
 #[derive(Debug)]
-struct Question {
-    tenant: Tenant,
-    subject: Subject,
-    reply: oneshot::Sender<Result<Found>>,
-}
-
-/// Its task ends with the record.
-#[derive(Debug)]
-pub(crate) struct SubjectRows(mpsc::Sender<Question>);
+pub(crate) struct SubjectRows(Together<(Tenant, Subject), Found>);
 
 impl SubjectRows {
+    /// Its task ends with the record.
     pub(crate) fn start(pool: Pool) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(pool, receiver));
-        Self(sender)
+        let (together, _task) = Together::start(TOGETHER, move |questions| rows(pool.clone(), questions));
+        Self(together)
     }
 
     /// None: no document of the subject was ever written.
     pub(crate) async fn find(&self, tenant: &Tenant, subject: &Subject) -> Result<Found> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || Error::retry("shutting-down", "this server is stopping");
-        let question = Question { tenant: tenant.clone(), subject: subject.clone(), reply };
-        self.0.send(question).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.0.ask((tenant.clone(), subject.clone())).await
     }
 }
 
-async fn serve(pool: Pool, mut queue: mpsc::Receiver<Question>) {
-    let mut questions = Vec::with_capacity(TOGETHER);
-    while queue.recv_many(&mut questions, TOGETHER).await > 0 {
-        // The asker may have gone.
-        match ask(&pool, &questions).await {
-            Ok(found) => questions.drain(..).zip(found).for_each(|(question, found)| {
-                let _ = question.reply.send(Ok(found));
-            }),
-            Err(error) => questions.drain(..).for_each(|question| {
-                let _ = question.reply.send(Err(Error::new(error.kind(), error.code(), error.message())));
-            }),
-        }
-    }
-}
-
-async fn ask(pool: &Pool, questions: &[Question]) -> Result<Vec<Found>> {
-    let client = reader(pool).await?;
-    let tenants: Vec<&str> = questions.iter().map(|question| question.tenant.as_str()).collect();
-    let subjects: Vec<&str> = questions.iter().map(|question| question.subject.as_str()).collect();
+async fn rows(pool: Pool, questions: Vec<(Tenant, Subject)>) -> Result<Vec<Found>> {
+    let client = reader(&pool).await?;
+    let tenants: Vec<&str> = questions.iter().map(|(tenant, _)| tenant.as_str()).collect();
+    let subjects: Vec<&str> = questions.iter().map(|(_, subject)| subject.as_str()).collect();
     let outcome = async {
         let statement = client.prepare_cached(ROWS).await?;
         client.query(&statement, &[&tenants, &subjects]).await

@@ -8,7 +8,7 @@ mod fields;
 mod query;
 
 pub use fields::Fields;
-pub use query::{decode, pairs};
+pub use query::{decode, encode, pairs};
 
 use crate::json::Json;
 use crate::{Error, Result};

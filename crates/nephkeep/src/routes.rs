@@ -1,5 +1,7 @@
 //! The paths of the HTTP door, as the command line uses them.
 
+use model::select::encode;
+
 pub const STATUS: &str = "/api/v1/status";
 pub const READY: &str = "/readyz";
 pub const WATCH: &str = "/api/v1/watch";
@@ -20,15 +22,12 @@ pub const PRINCIPALS: &str = "/api/v1/principals";
 /// `/base/segment`, the segment percent-encoded: an id may hold anything.
 #[must_use]
 pub fn below(base: &str, segment: &str) -> String {
-    let mut path = format!("{base}/");
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') || (byte == b'.' && segment.len() > 2) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
+    let mut encoded = encode(segment);
+    // `.` and `..` mean something else in a path.
+    if segment.len() <= 2 {
+        encoded = encoded.replace('.', "%2E");
     }
-    path
+    format!("{base}/{encoded}")
 }
 
 /// A configuration key is several segments, each encoded by itself.

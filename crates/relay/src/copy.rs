@@ -1,7 +1,7 @@
 //! One copy: its pump, and the verbs that hold the pump while they look.
 
 use crate::{
-    Shaper,
+    Shaper, blocking,
     compare::{self, Difference, Found},
 };
 use ledger::{Ledger, Resource};
@@ -163,51 +163,54 @@ impl Copy {
             _ => page.next,
         };
         if cursor.at.is_some_and(|at| at.n >= through.n) {
-            self.seen(cursor.at, page.published, None);
+            self.seen(cursor.at, page.published);
             return Ok(false);
         }
-        let kinds = self.shaper.kinds();
-        let wanted = page.changes.iter().filter(|change| within(change.position) && kinds.contains(&change.key.kind));
+        let kind = self.shaper.kind();
+        let wanted = page.changes.iter().filter(|change| within(change.position) && change.key.kind == kind);
         let resources = wanted.map(|change| self.ledger.state_of(change)).collect::<Result<Vec<_>>>()?;
         if !resources.is_empty() || until.is_some() || cursor.remembered.elapsed() >= REMEMBER_EVERY {
-            self.apply(resources, cursor.at, through).await?;
+            self.apply(resources, through).await?;
             cursor.remembered = Instant::now();
         }
         cursor.at = Some(through);
-        self.seen(cursor.at, page.published, None);
+        self.seen(cursor.at, page.published);
         Ok(true)
     }
 
-    fn seen(&self, at: Option<Position>, published: Position, error: Option<(String, String)>) {
+    /// It goes on: whatever kept it is over.
+    fn seen(&self, at: Option<Position>, published: Position) {
         let mut seen = self.seen.lock();
         let behind = at.map_or(0, |at| at.n) < published.n;
         seen.behind_since = behind.then(|| seen.behind_since.unwrap_or_else(Instant::now));
-        (seen.at, seen.error) = (at, error);
+        (seen.at, seen.error) = (at, None);
     }
 
     /// Shaping and writing take processor time and block on files.
-    async fn apply(&self, resources: Vec<Resource>, after: Option<Position>, through: Position) -> Result<()> {
+    async fn apply(&self, resources: Vec<Resource>, through: Position) -> Result<()> {
         let (held, shaper) = (self.held(), Arc::clone(&self.shaper));
         blocking(move || {
             let changes = resources.iter().map(|resource| shaper.shape(resource)).collect::<Result<_>>()?;
-            held.apply(&ChangeBatch { after, through, changes })
+            held.apply(&ChangeBatch { through, changes })
         })
         .await
     }
 
     /// Everything the copy should hold, in one snapshot of the record.
     async fn record(&self) -> Result<(Vec<Resource>, Position)> {
-        let kinds = self.shaper.kinds();
-        let [kind] = kinds else {
-            return Err(Error::bug("a copy of several kinds needs one snapshot of them"));
-        };
-        self.ledger.everywhere(*kind).await
+        self.ledger.everywhere(self.shaper.kind()).await
+    }
+
+    /// The same, and the copy brought to exactly that position.
+    async fn at_record(&self, cursor: &mut Cursor) -> Result<(Vec<Resource>, Position)> {
+        let (resources, head) = self.record().await?;
+        while cursor.at.is_none_or(|at| at.n < head.n) && self.step(cursor, Some(head)).await? {}
+        Ok((resources, head))
     }
 
     pub async fn verify(&self) -> Result<Verified> {
         let mut cursor = self.turn.lock().await;
-        let (resources, head) = self.record().await?;
-        while cursor.at.is_none_or(|at| at.n < head.n) && self.step(&mut cursor, Some(head)).await? {}
+        let (resources, head) = self.at_record(&mut cursor).await?;
         self.compared(resources, head).await
     }
 
@@ -241,10 +244,10 @@ impl Copy {
             let fresh = held.begin()?;
             for some in resources.chunks(BATCH) {
                 let changes = some.iter().map(|resource| shaper.shape(resource)).collect::<Result<_>>()?;
-                fresh.apply(&ChangeBatch { after: None, through: head, changes })?;
+                fresh.apply(&ChangeBatch { through: head, changes })?;
             }
             if resources.is_empty() {
-                fresh.apply(&ChangeBatch { after: None, through: head, changes: Vec::new() })?;
+                fresh.apply(&ChangeBatch { through: head, changes: Vec::new() })?;
             }
             fresh.adopt()?;
             Ok((fresh, resources))
@@ -252,14 +255,13 @@ impl Copy {
         .await?;
         *self.held.write() = fresh;
         cursor.at = Some(head);
-        self.seen(cursor.at, head, None);
+        self.seen(cursor.at, head);
         self.compared(resources, head).await
     }
 
     pub async fn repair(&self, keys: &[ResourceKey]) -> Result<u64> {
         let mut cursor = self.turn.lock().await;
-        let (resources, head) = self.record().await?;
-        while cursor.at.is_none_or(|at| at.n < head.n) && self.step(&mut cursor, Some(head)).await? {}
+        let (resources, head) = self.at_record(&mut cursor).await?;
         let (held, shaper, keys) = (self.held(), Arc::clone(&self.shaper), keys.to_vec());
         blocking(move || {
             let mut changes = Vec::with_capacity(keys.len());
@@ -269,8 +271,9 @@ impl Copy {
                     None => absent(key, head),
                 });
             }
-            held.apply(&ChangeBatch { after: Some(head), through: head, changes: changes.clone() })?;
-            Ok(changes.len() as u64)
+            let count = changes.len() as u64;
+            held.apply(&ChangeBatch { through: head, changes })?;
+            Ok(count)
         })
         .await
     }
@@ -286,11 +289,4 @@ impl Copy {
 fn absent(key: ResourceKey, position: Position) -> CopyChange {
     let subject = Subject::of_tenant(&key.tenant);
     CopyChange { position, key, version: 0, class: model::Class::Internal, subject, objects: Vec::new() }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Error::bug("work on a copy ended badly").caused_by(error)),
-    }
 }

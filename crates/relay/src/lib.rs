@@ -22,7 +22,8 @@ use tokio::{sync::watch, task::JoinHandle};
 
 /// What a copy should hold of a resource. Pure: the same resource, the same objects.
 pub trait Shaper: Send + Sync + fmt::Debug {
-    fn kinds(&self) -> &'static [Kind];
+    /// Of the resources that the copy is made from.
+    fn kind(&self) -> Kind;
     fn shape(&self, resource: &Resource) -> Result<CopyChange>;
 }
 
@@ -103,7 +104,16 @@ impl Relay {
 
 /// In a task of its own: a caller who goes away in the middle must not leave a copy between two states.
 async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(work).await {
+    joined(tokio::spawn(work)).await
+}
+
+/// Where blocking is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    joined(tokio::task::spawn_blocking(work)).await
+}
+
+async fn joined<T>(task: JoinHandle<Result<T>>) -> Result<T> {
+    match task.await {
         Ok(done) => done,
         Err(error) => Err(Error::bug("work on a copy ended badly").caused_by(error)),
     }

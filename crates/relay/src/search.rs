@@ -1,6 +1,6 @@
 //! A question's way through the copy and back to the record: the copy says where, the record says what.
 
-use crate::Relay;
+use crate::{Relay, blocking};
 use ledger::{Content, Ledger};
 use model::{Access, Class, Error, Position, Result, Version, json::parse, knowledge::Document};
 use std::{collections::HashMap, sync::Arc};
@@ -58,8 +58,7 @@ pub async fn search(
     let vectors = relay.vectors()?;
     let (embedder, tenant) = (Arc::clone(embedder), access.tenant.clone());
     let (model, asked) = (embedder.model(), question.clone());
-    let found = tokio::task::spawn_blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await;
-    let hits = found.map_err(|error| Error::bug("a search ended badly").caused_by(error))??;
+    let hits = blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await?;
     let mut documents: HashMap<&str, Option<(Version, Document)>> = HashMap::new();
     let (mut passages, mut overtaken) = (Vec::with_capacity(hits.len()), 0);
     for hit in &hits {

@@ -3,11 +3,9 @@
 use model::{Class, Position, ResourceKey, Subject, Version};
 use std::sync::Arc;
 
-/// Consecutive changes: everything after `after` up to and with `through` that concerns this copy.
+/// Consecutive changes: everything up to and with `through` that concerns this copy and came after the last batch.
 #[derive(Debug, Clone)]
 pub struct ChangeBatch {
-    /// `None`: from the beginning of the log.
-    pub after: Option<Position>,
     /// The copy's position once this is applied; also when no change in between concerned it.
     pub through: Position,
     pub changes: Vec<CopyChange>,

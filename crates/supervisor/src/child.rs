@@ -8,14 +8,25 @@ use model::{Error, Result};
 use rustix::process::Signal;
 use std::{
     fs::File,
+    future::Future,
     path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    process::Command,
+    time::{Instant, sleep, timeout},
+};
 
 /// How a child is asked to stop: each signal, and how long it has.
 pub type Stop = &'static [(Signal, Duration)];
+
+/// Why a child does not answer.
+#[derive(Debug)]
+pub enum Unready {
+    Ended(ExitStatus),
+    Late,
+}
 
 #[derive(Debug)]
 pub struct Child {
@@ -48,8 +59,27 @@ impl Child {
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits until it answers. One that is too late is stopped.
+    pub async fn ready<A>(&mut self, every: Duration, limit: Duration, answers: impl Fn() -> A) -> Result<(), Unready>
+    where
+        A: Future<Output = bool>,
+    {
+        let begun = Instant::now();
+        while !answers().await {
+            if let Some(status) = self.ended() {
+                return Err(Unready::Ended(status));
+            }
+            if begun.elapsed() > limit {
+                self.stop().await;
+                return Err(Unready::Late);
+            }
+            sleep(every).await;
+        }
+        Ok(())
     }
 
     /// Waits for its end, whoever causes it.

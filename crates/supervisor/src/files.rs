@@ -5,7 +5,7 @@ use model::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -58,9 +58,25 @@ impl Log {
         opened.map_err(|e| file_error("open", &self.path, e))
     }
 
+    /// How long it is: where what a child writes from now on begins.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        fs::metadata(&self.path).map(|meta| meta.len()).unwrap_or(0)
+    }
+
+    /// What was written since, a megabyte at most; nothing when it cannot be read.
+    #[must_use]
+    pub fn since(&self, from: u64) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut log) = File::open(&self.path) {
+            let _ = log.seek(SeekFrom::Start(from)).and_then(|_| log.take(1 << 20).read_to_end(&mut text));
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Keeps the log below twice its bound: copied aside and emptied (the child appends, so it goes on at 0).
     pub fn bound(&self) -> Result<()> {
-        if fs::metadata(&self.path).map(|meta| meta.len()).unwrap_or(0) < LOG_MAX_BYTES {
+        if self.end() < LOG_MAX_BYTES {
             return Ok(());
         }
         let aside = self.path.with_extension("1");

@@ -10,7 +10,7 @@ mod processes;
 mod supervision;
 
 pub use account::{Account, file_error};
-pub use child::{Child, Stop};
+pub use child::{Child, Stop, Unready};
 pub use files::{Log, make_directory, occupy, replace, sync_directory, write_durably};
 pub use processes::{living_in, signal, vanished};
 pub use supervision::{Service, State, Supervision};

@@ -2,7 +2,7 @@
 
 use super::corpus::Corpus;
 use crate::{
-    results::{Row, grouped},
+    results::{Row, grouped, p95},
     stand::{Stand, failed},
 };
 use model::Result;
@@ -35,7 +35,7 @@ pub async fn rows(place: &Path, corpus: &Corpus, seconds: f64) -> Result<Vec<Row
     let together = ask(&target, &questions, CONNECTIONS, seconds).await?;
     stand.site.stop().await?;
     let hour = |took: Duration| corpus.passages.len() as f64 / took.as_secs_f64() * 3_600.0;
-    let p95 = percentile(&alone.times_ms);
+    let alone_ms = p95(&alone.times_ms);
     Ok(vec![
         Row::new(
             "passages imported over HTTP: stored; stored, embedded and compared",
@@ -46,13 +46,13 @@ pub async fn rows(place: &Path, corpus: &Corpus, seconds: f64) -> Result<Vec<Row
         Row::new(
             "search over HTTP with audited reads, one connection",
             "P95 ≤ 5 ms",
-            format!("P95 {p95:.2} ms, {}/s", grouped(alone.per_second)),
-            p95 <= 5.0,
+            format!("P95 {alone_ms:.2} ms, {}/s", grouped(alone.per_second)),
+            alone_ms <= 5.0,
         ),
         Row::new(
             format!("search over HTTP with audited reads, {CONNECTIONS} connections"),
             "≥ 800/s",
-            format!("{}/s, P95 {:.2} ms", grouped(together.per_second), percentile(&together.times_ms)),
+            format!("{}/s, P95 {:.2} ms", grouped(together.per_second), p95(&together.times_ms)),
             together.per_second >= 800.0,
         ),
     ])
@@ -72,12 +72,6 @@ fn command(stand: &Stand, arguments: &[&str]) -> Result<()> {
 struct Asked {
     times_ms: Vec<f64>,
     per_second: f64,
-}
-
-fn percentile(times_ms: &[f64]) -> f64 {
-    let mut times = times_ms.to_vec();
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() * 95 / 100).copied().unwrap_or(f64::INFINITY)
 }
 
 async fn ask(target: &Target, questions: &Arc<Vec<String>>, connections: usize, seconds: f64) -> Result<Asked> {

@@ -1,8 +1,9 @@
 //! The index alone, in process, on one thread.
 
 use super::corpus::Corpus;
-use crate::results::{Row, grouped};
+use crate::results::{Row, grouped, p95};
 use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
+use operations::drill::work::scatter;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Instant};
 use stores::{
@@ -33,9 +34,7 @@ pub struct Measured {
 
 impl Measured {
     pub fn p95_ms(&self) -> f64 {
-        let mut times = self.times_ms.clone();
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() * 95 / 100).copied().unwrap_or(f64::INFINITY)
+        p95(&self.times_ms)
     }
 
     pub fn recall(&self) -> f64 {
@@ -151,7 +150,7 @@ fn apply(index: &VectorIndex, changes: Vec<CopyChange>) -> Result<f64> {
     while changes.peek().is_some() {
         let some: Vec<CopyChange> = changes.by_ref().take(BATCH).collect();
         let through = some.last().map_or(position(0), |change| change.position);
-        index.apply(&ChangeBatch { after: None, through, changes: some })?;
+        index.apply(&ChangeBatch { through, changes: some })?;
     }
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
@@ -182,15 +181,9 @@ fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>]) -> Result<
 }
 
 fn vector(seed: u64) -> Vec<f32> {
-    let roll = |state: &mut u64| {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32 - 0.5
-    };
-    let (mut own, mut centre) = (seed.wrapping_mul(0x5851_f42d_4c95_7f2d), seed % 1_000);
-    let raw: Vec<f32> = (0..DIMENSIONS).map(|_| roll(&mut centre) + 0.8 * roll(&mut own)).collect();
+    let (own, centre) = (seed.wrapping_mul(0x5851_f42d_4c95_7f2d), seed % 1_000);
+    let roll = |seed: u64, n: u64| (scatter(seed, n) >> 40) as f32 / (1 << 24) as f32 - 0.5;
+    let raw: Vec<f32> = (0..DIMENSIONS as u64).map(|n| roll(centre, n) + 0.8 * roll(own, n)).collect();
     let length = raw.iter().map(|value| value * value).sum::<f32>().sqrt();
     raw.iter().map(|value| value / length).collect()
 }

@@ -43,8 +43,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
     match corpus::Corpus::find()? {
         Some(corpus) => {
             let (root, held) = (place.path().join("passages"), corpus.clone());
-            let measured = tokio::task::spawn_blocking(move || local::passages(&root, &held)).await;
-            let measured = measured.map_err(|error| model::Error::bug("a bench ended badly").caused_by(error))??;
+            let measured = apart(move || local::passages(&root, &held)).await?;
             details["passages"] = measured.details();
             rows.extend(measured.rows());
             rows.extend(door::rows(place.path(), &corpus, arguments.seconds).await?);
@@ -57,8 +56,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
     }
     if arguments.large > 0 {
         let (root, count) = (place.path().join("large"), arguments.large);
-        let measured = tokio::task::spawn_blocking(move || local::made_up(&root, count)).await;
-        let measured = measured.map_err(|error| model::Error::bug("a bench ended badly").caused_by(error))??;
+        let measured = apart(move || local::made_up(&root, count)).await?;
         details["large"] = measured.details();
         let (p95, recall) = (measured.p95_ms(), measured.recall());
         rows.push(Row::new(
@@ -69,4 +67,10 @@ pub async fn run(arguments: Arguments) -> Verdict {
         ));
     }
     results::conclude("vectors", facts, details, &rows, !arguments.no_write)
+}
+
+/// On a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> model::Result<T> + Send + 'static) -> model::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| model::Error::bug("a bench ended badly").caused_by(error))?
 }

@@ -4,14 +4,8 @@
 use super::{cluster::Cluster, settings};
 use model::{Error, Result};
 use rustix::process::Signal;
-use std::{
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-    process::ExitStatus,
-    time::Duration,
-};
-use supervisor::{Child, Stop, file_error, living_in, signal, vanished};
-use tokio::time::{Instant, sleep};
+use std::{path::Path, process::ExitStatus, time::Duration};
+use supervisor::{Child, Log, Stop, Unready, file_error, living_in, signal, vanished};
 
 const POLL: Duration = Duration::from_millis(10);
 /// Crash recovery after a long run without a checkpoint may take minutes; it is awaited while the process lives.
@@ -29,26 +23,20 @@ const PROGRAM: &str = "postgres";
 /// Starts the server and returns when it answers. The pid is given to `started` at once, so that it can be killed.
 pub(super) async fn start(cluster: &Cluster, started: &(dyn Fn(i32) + Send + Sync)) -> Result<Child> {
     clear_away(&cluster.data, &cluster.socket_dir).await?;
-    let log = cluster.log().open()?;
-    let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
-    let mut child = Child::spawn(&cluster.binaries.program("postgres"), &cluster.account, &log, STOP, |command| {
+    let (log, written) = (cluster.log(), cluster.log().end());
+    let program = cluster.binaries.program("postgres");
+    let mut child = Child::spawn(&program, &cluster.account, &log.open()?, STOP, |command| {
         command.arg("-D").arg(&cluster.data).env("LC_ALL", "C").current_dir("/");
     })?;
     started(child.pid);
-    let begun = Instant::now();
-    loop {
-        if ready(&cluster.data, child.pid) {
-            return Ok(child);
-        }
-        if let Some(status) = child.ended() {
-            return Err(failed(cluster, written, status));
-        }
-        if begun.elapsed() > READY_LIMIT {
-            child.stop().await;
+    let pid = child.pid;
+    match child.ready(POLL, READY_LIMIT, || std::future::ready(ready(&cluster.data, pid))).await {
+        Ok(()) => Ok(child),
+        Err(Unready::Ended(status)) => Err(failed(&log, written, status)),
+        Err(Unready::Late) => {
             let message = "the local server did not become ready; its log tells why";
-            return Err(Error::retry("server-not-ready", message).with("log", cluster.log().path().display()));
+            Err(Error::retry("server-not-ready", message).with("log", log.path().display()))
         }
-        sleep(POLL).await;
     }
 }
 
@@ -114,19 +102,13 @@ fn remove_lock(path: &Path) -> Result<()> {
 }
 
 /// Why it ended: the last fatal line it wrote to its log in this run.
-fn failed(cluster: &Cluster, from: u64, status: ExitStatus) -> Error {
-    let log = cluster.log();
-    let path = log.path();
-    let mut text = Vec::new();
-    if let Ok(mut log) = std::fs::File::open(path) {
-        let _ = log.seek(SeekFrom::Start(from)).and_then(|_| log.take(1 << 20).read_to_end(&mut text));
-    }
-    let text = String::from_utf8_lossy(&text);
+fn failed(log: &Log, from: u64, status: ExitStatus) -> Error {
+    let text = log.since(from);
     let words = text.lines().rfind(|line| line.contains("FATAL:") || line.contains("PANIC:")).unwrap_or_default();
     let words = words.split_once("FATAL:").or_else(|| words.split_once("PANIC:")).map_or("", |(_, said)| said.trim());
     let code = if words.contains("No space left") { "disk-full" } else { "server-start-failed" };
     Error::retry(code, "the local server ended before it was ready")
         .with("status", status)
         .with("said", words)
-        .with("log", path.display())
+        .with("log", log.path().display())
 }

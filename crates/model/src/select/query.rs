@@ -21,6 +21,22 @@ pub fn decode(text: &str) -> Result<String> {
     String::from_utf8(out).map_err(|_| malformed(text))
 }
 
+/// Percent-encodes everything but unreserved characters (RFC 3986).
+#[must_use]
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 fn malformed(text: &str) -> Error {
     let shown: String = text.chars().take(80).collect();
     let message = "the query is not percent-encoded UTF-8; write % as %25";

@@ -8,7 +8,6 @@ use crate::{
     routes,
 };
 use clap::Args;
-use model::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -49,12 +48,6 @@ pub struct Rebuild {
     dry_run: bool,
 }
 
-impl Diff {
-    pub fn copy(&self) -> &str {
-        &self.copy
-    }
-}
-
 async fn act(global: &Global, copy: &str, action: &str, body: Option<&Value>) -> Outcome<Value> {
     let call = Call::new(Method::POST, routes::below(routes::COPIES, &format!("{copy}:{action}")));
     let call = match body {
@@ -64,9 +57,8 @@ async fn act(global: &Global, copy: &str, action: &str, body: Option<&Value>) ->
     Ok(global.client()?.send(call).await?.value()?)
 }
 
-async fn names(global: &Global) -> Result<Vec<String>> {
-    let Ok(client) = global.client() else { return Ok(Vec::new()) };
-    let listed = client.send(Call::get(routes::COPIES)).await?.value()?;
+async fn names(global: &Global) -> Outcome<Vec<String>> {
+    let listed = global.client()?.send(Call::get(routes::COPIES)).await?.value()?;
     let copies = listed["copies"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(copies.iter().filter_map(|copy| copy["name"].as_str().map(str::to_owned)).collect())
 }
@@ -83,10 +75,7 @@ fn tell(global: &Global, found: Vec<Value>) -> Outcome {
 pub async fn verify(global: &Global, verb: &Verify) -> Outcome {
     let copies = match &verb.copy {
         Some(copy) => vec![copy.clone()],
-        None => {
-            global.client()?;
-            names(global).await?
-        }
+        None => names(global).await?,
     };
     let mut found = Vec::new();
     for copy in copies {
@@ -95,7 +84,11 @@ pub async fn verify(global: &Global, verb: &Verify) -> Outcome {
     tell(global, found)
 }
 
-pub async fn diff(global: &Global, copy: &str) -> Outcome {
+pub async fn diff(global: &Global, verb: &Diff) -> Outcome {
+    named(global, &verb.copy).await
+}
+
+async fn named(global: &Global, copy: &str) -> Outcome {
     let found = act(global, copy, "verify", None).await?;
     let names = ["what", "tenant", "kind", "id", "record", "copy"];
     let differences = found["differences"].as_array().cloned().unwrap_or_default();
@@ -112,7 +105,7 @@ pub async fn diff(global: &Global, copy: &str) -> Outcome {
 pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
     if verb.dry_run {
         output::note("dry run: the copy stays as it is");
-        return diff(global, &verb.copy).await;
+        return named(global, &verb.copy).await;
     }
     if verb.keys.is_empty() {
         return tell(global, vec![act(global, &verb.copy, "rebuild", None).await?]);

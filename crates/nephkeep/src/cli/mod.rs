@@ -127,7 +127,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Configuration(arguments) => configuration::run(&global, arguments).await,
         Verb::Knowledge(arguments) => knowledge::run(&global, &arguments).await,
         Verb::Verify(verb) => copies::verify(&global, &verb).await,
-        Verb::Diff(verb) => copies::diff(&global, verb.copy()).await,
+        Verb::Diff(verb) => copies::diff(&global, &verb).await,
         Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(arguments) => keys::run(&global, arguments).await,

@@ -4,3 +4,4 @@ pub mod account;
 pub mod progress;
 pub mod send;
 pub mod source;
+pub mod walk;

@@ -3,7 +3,7 @@
 
 use super::account::Fate;
 use crate::{
-    client::{Call, Client},
+    client::{Answer, Call, Client},
     routes,
 };
 use model::{Error, ErrorKind, Json, Kind, Result, intake::Mapped};
@@ -58,27 +58,33 @@ pub async fn send(client: &Client, mapped: Mapped, waits: &Waits) -> Result<Fate
     let route = route(mapped.kind);
     let document = mapped.body.with("id", mapped.id.as_str());
     let body = document.to_bytes();
+    let call = || Call::new(Method::POST, route).body("application/json", body.clone());
+    let error = match patiently(client, waits, call).await {
+        Ok(_) => return Ok(Fate::Imported),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::Conflict if error.code() == "already-exists" => {
+            existing(client, mapped.kind, &mapped.id, &document).await
+        }
+        // A denial meets every document alike.
+        ErrorKind::Retry | ErrorKind::Refused => Err(error),
+        _ => Ok(Fate::Refused(error)),
+    }
+}
+
+/// Sends again for a minute what the server cannot answer now; for requests that may be repeated.
+pub async fn patiently(client: &Client, waits: &Waits, call: impl Fn() -> Call) -> Result<Answer> {
     let begun = Instant::now();
     let mut pause = PAUSE_FIRST;
     loop {
-        let call = Call::new(Method::POST, route).body("application/json", body.clone());
-        let error = match client.send(call).await {
-            Ok(_) => return Ok(Fate::Imported),
-            Err(error) => error,
-        };
-        match error.kind() {
-            ErrorKind::Conflict if error.code() == "already-exists" => {
-                return existing(client, mapped.kind, &mapped.id, &document).await;
-            }
-            ErrorKind::Retry if begun.elapsed() < TRY_FOR => {
+        match client.send(call()).await {
+            Err(error) if error.kind() == ErrorKind::Retry && begun.elapsed() < TRY_FOR => {
                 *waits.why() = Some(format!("{} ({})", error.message(), error.code()));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MOST);
             }
-            ErrorKind::Retry => return Err(error),
-            // A denial meets every document alike.
-            ErrorKind::Refused => return Err(error),
-            _ => return Ok(Fate::Refused(error)),
+            done => return done,
         }
     }
 }

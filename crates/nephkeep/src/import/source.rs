@@ -3,12 +3,13 @@
 //! Lines are read one at a time, so a file of any length needs little memory; a document that cannot be read is
 //! handed on as an error with its place and does not hide those after it.
 
-use crate::{layout, yaml};
+use super::walk::{self, Known, unreadable};
+use crate::yaml;
 use model::{Error, Json, Result};
 use std::{
     fmt,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -74,41 +75,11 @@ impl Form {
     }
 }
 
-/// The files named, and the files of known forms below the directories named, in the order of their names.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for path in paths {
-        let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
-        if meta.is_dir() {
-            below(path, &mut found)?;
-        } else if Form::of(path).is_some() {
-            found.push(path.clone());
-        } else {
-            let what = "a file to import must end in .json, .jsonl, .ndjson, .yaml or .yml";
-            return Err(Error::invalid("import-form-unknown", what).with("path", path.display()));
-        }
-    }
-    if found.is_empty() {
-        let what = "there is nothing to import: no file ends in .json, .jsonl, .ndjson, .yaml or .yml";
-        return Err(Error::invalid("import-nothing", what));
-    }
-    Ok(found)
-}
+const KNOWN: Known =
+    Known { what: "a file", endings: ".json, .jsonl, .ndjson, .yaml or .yml", is: |path| Form::of(path).is_some() };
 
-/// Links are not followed: a directory that holds itself would never end.
-fn below(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let mut entries = entries.map_err(|error| unreadable(directory, error))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(|error| unreadable(directory, error))?);
-        if kind.is_dir() {
-            below(&path, found)?;
-        } else if kind.is_file() && Form::of(&path).is_some() {
-            found.push(path);
-        }
-    }
-    Ok(())
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    Ok(walk::files(paths, KNOWN)?.into_iter().map(|found| found.path).collect())
 }
 
 /// The documents of one file. An unreadable file is one refused document: the others are still imported.
@@ -123,10 +94,6 @@ pub fn documents(path: &Path) -> Documents {
         let place = Place::Line(path.into(), 1);
         Box::new(std::iter::once(Document { place, content: Err(error), bytes }))
     })
-}
-
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    layout::io_error("import-unreadable", "what should be imported cannot be read", path, error)
 }
 
 fn whole(path: &Path) -> Result<String> {

@@ -15,8 +15,8 @@ use stores::{Body, CopyChange, Object, embed::Embedder};
 pub struct ToVectors(pub Arc<dyn Embedder>);
 
 impl Shaper for ToVectors {
-    fn kinds(&self) -> &'static [Kind] {
-        &[Kind::KnowledgeDocument]
+    fn kind(&self) -> Kind {
+        Kind::KnowledgeDocument
     }
 
     /// Erased and deleted documents have no objects.

@@ -2,7 +2,7 @@
 
 use super::write::{self, Protocol};
 use http::StatusCode;
-use model::{Error, Result};
+use model::{Error, Result, select::encode};
 use std::time::Duration;
 
 /// A sender gives up before its own patience ends.
@@ -132,27 +132,8 @@ impl Engine {
 /// `application/x-www-form-urlencoded`.
 #[must_use]
 pub fn form(parameters: &[(String, String)]) -> String {
-    let mut out = String::new();
-    for (name, value) in parameters {
-        if !out.is_empty() {
-            out.push('&');
-        }
-        encode(name, &mut out);
-        out.push('=');
-        encode(value, &mut out);
-    }
-    out
-}
-
-fn encode(text: &str, out: &mut String) {
-    use std::fmt::Write;
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
+    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]

@@ -101,11 +101,6 @@ fn file_of(root: &Path, number: u64) -> PathBuf {
     root.join(format!("generation-{number}.vectors"))
 }
 
-/// Kind and id: a tenant's keys have one table.
-fn name_of(key: &ResourceKey) -> Arc<str> {
-    format!("{}/{}", key.kind, key.id).into()
-}
-
 impl VectorIndex {
     /// The current generation of a directory; a new one where there is none. Another model's index is refused.
     pub fn open(root: &Path, model: &str, dimensions: usize) -> Result<Arc<Self>> {
@@ -121,11 +116,11 @@ impl VectorIndex {
             Err(_) => 0,
         };
         if number == 0 {
-            let index = Self::create(root, Self::highest(root)? + 1, model, dimensions)?;
+            let index = Self::next(root, model, dimensions)?;
             index.point()?;
             return Ok(Arc::new(index));
         }
-        let index = Self::load(root, number)?;
+        let index = Self::load(root, number, &file_of(root, number))?;
         if *index.header.model != *model || index.header.dimensions != dimensions {
             let what = "the vector index was made by another embedding model; nephkeep rebuild vectors makes a new one";
             let of = format!("{} of {}", index.header.model, index.header.dimensions);
@@ -136,7 +131,7 @@ impl VectorIndex {
 
     /// An empty generation in the place of one that cannot be used.
     pub fn fresh(root: &Path, model: &str, dimensions: usize) -> Result<Arc<Self>> {
-        let index = Self::create(root, Self::highest(root)? + 1, model, dimensions)?;
+        let index = Self::next(root, model, dimensions)?;
         index.adopt()?;
         Ok(Arc::new(index))
     }
@@ -150,14 +145,16 @@ impl VectorIndex {
         file::sync_directory(&self.root)
     }
 
-    /// The highest number of a generation that has a file, in use or not: a new one never takes the place of another.
+    /// The highest number of a generation that has a file, in use or not.
     fn highest(root: &Path) -> Result<u64> {
         let entries = fs::read_dir(root).map_err(|error| file::unusable(root, error))?;
         let number = |name: &str| name.strip_prefix("generation-")?.strip_suffix(".vectors")?.parse::<u64>().ok();
         Ok(entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).max().unwrap_or(0))
     }
 
-    fn create(root: &Path, number: u64, model: &str, dimensions: usize) -> Result<Self> {
+    /// An empty generation; it never takes the place of another, in use or not.
+    fn next(root: &Path, model: &str, dimensions: usize) -> Result<Self> {
+        let number = Self::highest(root)? + 1;
         let path = file_of(root, number);
         // The seed needs no secret: it only must not follow the data.
         let header = Header { dimensions, seed: 0x6e65_7068_6b65_6570 ^ number, model: model.into() };
@@ -169,11 +166,7 @@ impl VectorIndex {
         Ok(Self { root: root.into(), number, header, rotation, inner: RwLock::new(inner), writing: Mutex::default() })
     }
 
-    fn load(root: &Path, number: u64) -> Result<Self> {
-        Self::load_from(root, number, &file_of(root, number))
-    }
-
-    fn load_from(root: &Path, number: u64, path: &Path) -> Result<Self> {
+    fn load(root: &Path, number: u64, path: &Path) -> Result<Self> {
         let (mut tables, mut position, mut damaged) = (BTreeMap::<Tenant, Table>::new(), None, 0);
         let mut rotation: Option<Rotation> = None;
         let (file, header, end) = file::read(path, |header, frame| {
@@ -183,8 +176,8 @@ impl VectorIndex {
                 Frame::Reached(at) => position = Some(at),
                 Frame::Key { stored, objects_at, vectors } => {
                     let each: Vec<&[f32]> = vectors.chunks_exact(header.dimensions.max(1)).collect();
-                    let (tenant, name) = (stored.key.tenant.clone(), name_of(&stored.key));
-                    tables.entry(tenant).or_default().put(&name, stored, rotation, objects_at, &each);
+                    let table = tables.entry(stored.key.tenant.clone()).or_default();
+                    table.put(stored, rotation, objects_at, &each);
                 }
             }
             Ok(())
@@ -292,7 +285,7 @@ impl VectorIndex {
             written.map_err(|error| file::unusable(&temporary, error))?;
         }
         // Read before it takes the old one's place: whatever fails, the writer stays on the file that has the name.
-        let anew = Self::load_from(&self.root, self.number, &temporary)?;
+        let anew = Self::load(&self.root, self.number, &temporary)?;
         fs::rename(&temporary, &path).map_err(|error| file::unusable(&path, error))?;
         *self.inner.write() = anew.inner.into_inner();
         file::sync_directory(&self.root)
@@ -314,10 +307,9 @@ impl Projection for VectorIndex {
         let _one = self.writing.lock();
         let (mut frames, mut taken) = (Vec::new(), Vec::new());
         for change in &batch.changes {
-            let name = name_of(&change.key);
             let newer = {
                 let inner = self.inner.read();
-                let held = inner.tables.get(&change.key.tenant).and_then(|table| table.get(&name));
+                let held = inner.tables.get(&change.key.tenant).and_then(|table| table.get(&change.key));
                 held.is_some_and(|held| later(held.position, change.position))
             };
             if newer {
@@ -325,16 +317,16 @@ impl Projection for VectorIndex {
             }
             let (stored, vectors) = self.vectors_of(change)?;
             let objects_at = file::put_key(&mut frames, &stored, &vectors);
-            taken.push((name, stored, objects_at, vectors));
+            taken.push((stored, objects_at, vectors));
         }
         file::put_reached(&mut frames, batch.through);
         let begins = self.write(&frames)?;
         let mut inner = self.inner.write();
         inner.end = begins + frames.len() as u64;
         inner.position = Some(batch.through);
-        for (name, stored, objects_at, vectors) in taken {
+        for (stored, objects_at, vectors) in taken {
             let table = inner.tables.entry(stored.key.tenant.clone()).or_default();
-            table.put(&name, stored, &self.rotation, begins + objects_at, &vectors);
+            table.put(stored, &self.rotation, begins + objects_at, &vectors);
         }
         let (dead, live) = inner
             .tables
@@ -367,7 +359,7 @@ impl Projection for VectorIndex {
 
     fn begin(&self) -> Result<Arc<dyn Projection>> {
         let Header { dimensions, ref model, .. } = self.header;
-        Ok(Arc::new(Self::create(&self.root, Self::highest(&self.root)? + 1, model, dimensions)?))
+        Ok(Arc::new(Self::next(&self.root, model, dimensions)?))
     }
 
     fn adopt(&self) -> Result<()> {
@@ -381,12 +373,9 @@ impl Projection for VectorIndex {
         {
             let mut inner = self.inner.write();
             for table in inner.tables.values_mut() {
-                let of: Vec<_> = table
-                    .live()
-                    .filter(|(stored, _)| stored.subject == *subject)
-                    .map(|(s, _)| name_of(&s.key))
-                    .collect();
-                erased += of.iter().filter(|name| table.remove(name)).count() as u64;
+                let of = table.live().filter(|(stored, _)| stored.subject == *subject);
+                let of: Vec<ResourceKey> = of.map(|(stored, _)| stored.key.clone()).collect();
+                erased += of.iter().filter(|key| table.remove(key)).count() as u64;
             }
         }
         // Always: an earlier removal may have left bytes of the subject in the file, or a rebuild that failed its own file.

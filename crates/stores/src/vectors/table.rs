@@ -5,7 +5,7 @@ use super::{
     file::{self, Stored},
     index::{Filter, Hit, Search},
 };
-use model::{Result, Version};
+use model::{ResourceKey, Result};
 use std::{cmp::Ordering, collections::HashMap, fs::File, sync::Arc};
 
 /// One stored vector.
@@ -27,7 +27,7 @@ pub struct Table {
     documents: Vec<Option<Arc<Stored>>>,
     /// First row of each document; its rows follow one another.
     first_rows: Vec<u32>,
-    current: HashMap<Arc<str>, u32>,
+    current: HashMap<ResourceKey, u32>,
     dead_rows: usize,
 }
 
@@ -40,14 +40,14 @@ pub struct Reading<'r> {
 }
 
 impl Table {
-    /// The current state of a document. Documents of all kinds share a table; their keys are told apart by name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Stored>> {
-        self.documents.get(*self.current.get(name)? as usize)?.as_ref()
+    /// The current state of a document.
+    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Stored>> {
+        self.documents.get(*self.current.get(key)? as usize)?.as_ref()
     }
 
     /// Replaces whatever the key had.
-    pub fn put(&mut self, name: &Arc<str>, stored: Stored, rotation: &Rotation, objects_at: u64, vectors: &[&[f32]]) {
-        self.remove(name);
+    pub fn put(&mut self, stored: Stored, rotation: &Rotation, objects_at: u64, vectors: &[&[f32]]) {
+        self.remove(&stored.key);
         if stored.ordinals.is_empty() {
             return;
         }
@@ -58,12 +58,12 @@ impl Table {
             self.factors.push(code::encode(rotation, vector, &mut self.codes));
             self.rows.push(Row { document, ordinal: *ordinal, at: objects_at + number as u64 * size + 4 });
         }
+        self.current.insert(stored.key.clone(), document);
         self.documents.push(Some(Arc::new(stored)));
-        self.current.insert(name.clone(), document);
     }
 
-    pub fn remove(&mut self, name: &str) -> bool {
-        let Some(document) = self.current.remove(name) else { return false };
+    pub fn remove(&mut self, key: &ResourceKey) -> bool {
+        let Some(document) = self.current.remove(key) else { return false };
         let gone = self.documents.get_mut(document as usize).and_then(Option::take);
         self.dead_rows += gone.as_ref().map_or(0, |stored| stored.ordinals.len());
         gone.is_some()
@@ -141,10 +141,9 @@ impl Table {
                 model::Error::retry("vectors-unusable", what).caused_by(error)
             })?;
             let score: f32 = vector.iter().zip(search.vector).map(|(a, b)| a * b).sum();
-            let version: Version = stored.version;
             hits.push(Hit {
                 key: stored.key.clone(),
-                version,
+                version: stored.version,
                 position: stored.position,
                 class: stored.class,
                 ordinal: row.ordinal,

@@ -56,7 +56,7 @@ fn change(n: u64, id: &str, seeds: &[u64]) -> CopyChange {
 
 fn batch(changes: Vec<CopyChange>) -> ChangeBatch {
     let through = changes.iter().map(|change| change.position).max_by_key(|at| at.n).unwrap();
-    ChangeBatch { after: None, through, changes }
+    ChangeBatch { through, changes }
 }
 
 fn open(root: &Path) -> Arc<VectorIndex> {

@@ -1,11 +1,11 @@
 //! Files as documents: Markdown, plain text, and JSON Lines of passages whose rows of one path are one document.
 
-use crate::layout;
+use crate::import::walk::{Found, Known, unreadable};
 use model::{Error, Json, Result};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// A text of more is no document.
@@ -35,52 +35,15 @@ fn form(path: &Path) -> Option<Form> {
     }
 }
 
-/// The files named, and those of known forms below the directories named, with their paths as documents have them:
-/// relative to the directory.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>> {
-    let mut found = Vec::new();
-    for path in paths {
-        let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
-        if meta.is_dir() {
-            below(path, path, &mut found)?;
-        } else if form(path).is_some() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.push((path.clone(), name));
-        } else {
-            let what = "a text to import must end in .md, .markdown, .txt, .text, .jsonl or .ndjson";
-            return Err(Error::invalid("import-form-unknown", what).with("path", path.display()));
-        }
-    }
-    if found.is_empty() {
-        let what = "there is nothing to import: no file ends in .md, .markdown, .txt, .text, .jsonl or .ndjson";
-        return Err(Error::invalid("import-nothing", what));
-    }
-    Ok(found)
-}
-
-fn below(root: &Path, directory: &Path, found: &mut Vec<(PathBuf, String)>) -> Result<()> {
-    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
-    let mut entries = entries.map_err(|error| unreadable(directory, error))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(|error| unreadable(directory, error))?);
-        // Links are not followed: a directory that holds itself would never end.
-        if kind.is_dir() {
-            below(root, &path, found)?;
-        } else if kind.is_file() && form(&path).is_some() {
-            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            found.push((path, name));
-        }
-    }
-    Ok(())
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    layout::io_error("import-unreadable", "what should be imported cannot be read", path, error)
-}
+pub const KNOWN: Known = Known {
+    what: "a text",
+    endings: ".md, .markdown, .txt, .text, .jsonl or .ndjson",
+    is: |path| form(path).is_some(),
+};
 
 /// The documents of a file.
-pub fn texts(path: &Path, name: &str, source: &str, class: Option<&str>) -> Box<dyn Iterator<Item = Text> + Send> {
+pub fn texts(found: &Found, source: &str, class: Option<&str>) -> Box<dyn Iterator<Item = Text> + Send> {
+    let (path, name) = (found.path.as_path(), found.name.as_str());
     let place = path.display().to_string();
     let form = form(path).unwrap_or(Form::Text);
     if form == Form::Passages {
@@ -214,6 +177,7 @@ impl<R: BufRead + Send> Iterator for Passages<R> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::import::walk;
 
     #[test]
     fn rows_of_one_path_are_one_document_and_a_broken_row_hides_no_other() {
@@ -238,8 +202,12 @@ mod tests {
         for name in ["b/2.md", "1.txt", "picture.png"] {
             fs::write(directory.path().join(name), "x").unwrap();
         }
-        let names: Vec<String> = find(&[directory.path().into()]).unwrap().into_iter().map(|(_, name)| name).collect();
+        let found = walk::files(&[directory.path().into()], KNOWN).unwrap();
+        let names: Vec<String> = found.into_iter().map(|found| found.name).collect();
         assert_eq!(names, ["1.txt", "b/2.md"]);
-        assert_eq!(find(&[directory.path().join("picture.png")]).unwrap_err().code(), "import-form-unknown");
+        assert_eq!(
+            walk::files(&[directory.path().join("picture.png")], KNOWN).unwrap_err().code(),
+            "import-form-unknown"
+        );
     }
 }

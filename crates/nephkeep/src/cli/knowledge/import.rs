@@ -5,12 +5,16 @@ use crate::{
     cli::Global,
     client::{Call, Client},
     exit::{Exit, Failure, Outcome},
+    import::{
+        send::{Waits, patiently},
+        walk,
+    },
     output::{self, Format, Report},
     routes,
 };
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use model::{Error, ErrorKind, Json, Result};
+use model::{ErrorKind, Json, Result};
 use reqwest::Method;
 use serde_json::json;
 use std::{
@@ -19,8 +23,6 @@ use std::{
 };
 
 const TELL_EVERY: Duration = Duration::from_secs(2);
-const TRY_FOR: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Import Markdown, plain text and JSON Lines of passages
 ///
@@ -88,23 +90,23 @@ impl Account {
 }
 
 pub async fn run(global: &Global, verb: &Import) -> Outcome {
-    let found = files::find(&verb.paths)?;
+    let found = walk::files(&verb.paths, files::KNOWN)?;
     let client = if verb.dry_run { None } else { Some(global.client()?) };
     let begun = Instant::now();
     let (source, class) = (verb.source.clone(), verb.class.clone());
-    let texts = found.into_iter().flat_map(move |(path, name)| files::texts(&path, &name, &source, class.as_deref()));
-    let mut account = Account::default();
-    let outcomes = stream::iter(texts).map(|text| one(text, client.as_ref()));
+    let texts = found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
+    let (mut account, waits) = (Account::default(), Waits::default());
+    let outcomes = stream::iter(texts).map(|text| one(text, client.as_ref(), &waits));
     let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(usize::from(verb.in_flight)));
     let mut told = Instant::now();
     while let Some((place, outcome)) = outcomes.next().await {
-        if let Err(error) = &outcome
-            && matches!(error.kind(), ErrorKind::Retry | ErrorKind::Refused)
-        {
-            output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
-            return Err(outcome.err().unwrap_or_else(|| Error::bug("an error that is none")).into());
+        match outcome {
+            Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Refused) => {
+                output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
+                return Err(error.into());
+            }
+            outcome => account.count(&place, outcome),
         }
-        account.count(&place, outcome);
         if told.elapsed() > TELL_EVERY {
             told = Instant::now();
             output::note(&account.words());
@@ -114,28 +116,20 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
 }
 
 /// What the server said, or none in a dry run.
-async fn one(text: Text, client: Option<&Client>) -> (String, Result<Option<serde_json::Value>>) {
+async fn one(text: Text, client: Option<&Client>, waits: &Waits) -> (String, Result<Option<serde_json::Value>>) {
     let outcome = match (text.body, client) {
         (Err(error), _) => Err(error),
         (Ok(_), None) => Ok(None),
-        (Ok(body), Some(client)) => send(client, &body).await.map(Some),
+        (Ok(body), Some(client)) => send(client, &body, waits).await.map(Some),
     };
     (text.place, outcome)
 }
 
 /// Repeating it is harmless: the same text is the same document.
-async fn send(client: &Client, body: &Json) -> Result<serde_json::Value> {
-    let (bytes, begun) = (body.to_bytes(), Instant::now());
-    loop {
-        let call = Call::new(Method::POST, routes::KNOWLEDGE).body("application/json", bytes.clone());
-        match client.send(call).await {
-            Ok(answer) => return answer.value(),
-            Err(error) if error.kind() == ErrorKind::Retry && begun.elapsed() < TRY_FOR => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+async fn send(client: &Client, body: &Json, waits: &Waits) -> Result<serde_json::Value> {
+    let bytes = body.to_bytes();
+    let call = || Call::new(Method::POST, routes::KNOWLEDGE).body("application/json", bytes.clone());
+    patiently(client, waits, call).await?.value()
 }
 
 fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outcome {

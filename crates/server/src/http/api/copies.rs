@@ -2,9 +2,10 @@
 //!
 //! An action stands behind a copy's name: `…/vectors:verify`, `…/vectors:rebuild`.
 
-use super::{answer, shapes};
+use super::{answer, shapes, wrong};
 use crate::{
     http::call::{At, Call},
+    identity::allow,
     problem::Answer,
     state::App,
 };
@@ -55,7 +56,7 @@ fn verified(found: &Verified) -> Json {
 #[utoipa::path(get, path = "/api/v1/copies", tag = "copies", security(("token" = [])),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
 pub async fn list(State(app): State<App>, call: Call) -> Answer {
-    app.ledger.permit(&call.access, Action::Operate).await?;
+    allow(&app, &call.access, Action::Operate).await?;
     call.query.finish("none")?;
     let copies: Vec<Json> = app.relay.status().iter().map(shown).collect();
     Ok(answer(StatusCode::OK, &Json::object().with("copies", copies)))
@@ -67,7 +68,7 @@ pub async fn list(State(app): State<App>, call: Call) -> Answer {
     params(("name" = String, Path, description = "NAME:verify or NAME:rebuild")),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
 pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> Answer {
-    app.ledger.permit(&call.access, Action::Operate).await?;
+    allow(&app, &call.access, Action::Operate).await?;
     let done = match target.split_once(':') {
         Some((name, "verify")) => verified(&app.relay.verify(name).await?),
         Some((name, "rebuild")) => match keys(&call)? {
@@ -87,7 +88,7 @@ fn keys(call: &Call) -> Result<Option<Vec<ResourceKey>>> {
         return Ok(None);
     }
     call.require_json()?;
-    let wrong = |rule: &str| Error::invalid("attribute-value", rule).with("field", "keys");
+    let wrong = |rule: &str| wrong("keys", rule);
     let body = parse(&call.body)?;
     let listed = body.get("keys").and_then(Json::as_array).ok_or_else(|| wrong("keys is a list of {kind, id}"))?;
     if listed.is_empty() || listed.len() > KEYS_MAX {

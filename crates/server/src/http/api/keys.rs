@@ -4,7 +4,7 @@
 //! documents of the subject, then the key is destroyed everywhere, then the record says so. Ordering it again goes on
 //! where a stop or a slot that was away left it.
 
-use super::{answer, shapes};
+use super::{answer, shapes, wrong};
 use crate::{
     http::call::Call,
     identity::{act, allow, principals::HOME_TENANT},
@@ -54,8 +54,7 @@ fn subject(call: &Call, body: &Json) -> Result<Subject> {
         None => Ok(Subject::of_tenant(&call.access.tenant)),
         Some(customer) => {
             let rule = "customer is the id of a customer of the tenant, as a string";
-            let wrong = || Error::invalid("attribute-value", rule).with("field", "customer");
-            Subject::of_customer(&call.access.tenant, customer.as_str().ok_or_else(wrong)?)
+            Subject::of_customer(&call.access.tenant, customer.as_str().ok_or_else(|| wrong("customer", rule))?)
         }
     }
 }
@@ -85,7 +84,7 @@ pub async fn rotate(State(app): State<App>, call: Call) -> Answer {
         }
         _ => {
             let rule = "what is rotated is epoch or subject";
-            Err(Error::invalid("attribute-value", rule).with("field", "what").into())
+            Err(wrong("what", rule).into())
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Knowledge documents: parted into chunks at intake, stored through the record, found by `search`.
 
-use super::{answer, positioned, shapes, version};
+use super::{answer, positioned, shapes, version, wrong};
 use crate::{
     http::{
         call::{At, Call},
         headers,
         tmf921::not_found,
     },
+    identity::allow,
     problem::Answer,
     state::App,
 };
@@ -19,10 +20,6 @@ use model::{
     knowledge::{Chunk, Document},
 };
 use relay::knowledge::{CHUNKER, Format, Section, chunks_of, sections};
-
-fn wrong(field: impl std::fmt::Display, rule: &str) -> Error {
-    Error::invalid("attribute-value", rule).with("field", field)
-}
 
 fn text<'b>(body: &'b Json, name: &'static str) -> Result<Option<&'b str>> {
     match body.get(name) {
@@ -82,7 +79,7 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
     request_body = Object,
     responses((status = 201, body = Object), (status = 200, body = Object), (status = 400, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, mut call: Call) -> Answer {
-    app.ledger.permit(&call.access, Action::Write).await?;
+    allow(&app, &call.access, Action::Write).await?;
     call.require_json()?;
     std::mem::take(&mut call.query).finish("none")?;
     let document = document(&parse(&call.body)?)?;

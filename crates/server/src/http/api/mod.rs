@@ -26,7 +26,7 @@ use axum::{
 };
 use http::StatusCode;
 use ledger::{Content, Resource};
-use model::{Json, Kind, Position, Result, json::parse};
+use model::{Error, Json, Kind, Position, Result, json::parse};
 
 pub fn routes() -> Router<App> {
     Router::new()
@@ -58,6 +58,11 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/copies/{name}", post(copies::act))
         .route("/api/v1/network-intents", post(network_intents::create))
         .route("/api/v1/network-intents/{id}", get(network_intents::get))
+}
+
+/// An attribute of a body that has not the value it must have.
+fn wrong(field: impl std::fmt::Display, rule: &str) -> Error {
+    Error::invalid("attribute-value", rule).with("field", field)
 }
 
 /// An answer from our own JSON value.

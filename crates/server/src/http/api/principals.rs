@@ -1,20 +1,16 @@
 //! Principals: made with a token that is shown once, listed, given a new token, revoked.
 
-use super::{answer, positioned, shapes};
+use super::{answer, positioned, shapes, wrong};
 use crate::{
     http::call::{At, Call},
-    identity::principals as people,
+    identity::{allow, principals as people},
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, ListQuery};
-use model::{Access, Action, Error, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::parse};
-
-fn wrong(field: &'static str, rule: &str) -> Error {
-    Error::invalid("attribute-value", rule).with("field", field)
-}
+use model::{Access, Action, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::parse};
 
 fn roles(body: &Json) -> Result<Vec<Role>> {
     let rule = "roles is a list of admin, operator, writer, reader, auditor";
@@ -33,7 +29,7 @@ fn tenant(access: &Access, named: Option<&str>) -> Result<Tenant> {
     responses((status = 201, body = shapes::Principal), (status = 400, body = shapes::Problem),
         (status = 403, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn create(State(app): State<App>, call: Call) -> Answer {
-    app.ledger.permit(&call.access, Action::Administer).await?;
+    allow(&app, &call.access, Action::Administer).await?;
     call.require_json()?;
     let body = parse(&call.body)?;
     let name = body.get("name").and_then(Json::as_str).ok_or_else(|| wrong("name", "name is a string; add it"))?;

@@ -1,10 +1,10 @@
 //! Questions to the knowledge base: passages with their scores, or as many as fit a budget of tokens.
 
-use super::{answer, shapes};
+use super::{answer, shapes, wrong};
 use crate::{http::call::Call, problem::Answer, state::App};
 use axum::extract::State;
 use http::StatusCode;
-use model::{Class, Error, Json, Result, json::parse};
+use model::{Class, Json, Result, json::parse};
 use relay::search::{self, Passage, Question};
 
 const LIMIT: usize = 10;
@@ -13,7 +13,6 @@ const CHARACTERS_PER_TOKEN: usize = 4;
 const BUDGET_TOKENS: u64 = 2_000;
 
 fn question(body: &Json, limit: usize) -> Result<Question> {
-    let wrong = |field: &'static str, rule: &str| Error::invalid("attribute-value", rule).with("field", field);
     let text =
         body.get("text").and_then(Json::as_str).ok_or_else(|| wrong("text", "text is the question, a string"))?;
     let given = number(body, "limit")?.map_or(limit, |given| usize::try_from(given).unwrap_or(usize::MAX));
@@ -30,9 +29,7 @@ fn question(body: &Json, limit: usize) -> Result<Question> {
 fn number(body: &Json, name: &'static str) -> Result<Option<u64>> {
     let Some(value) = body.get(name) else { return Ok(None) };
     let number = value.as_i64().and_then(|number| u64::try_from(number).ok());
-    number.map(Some).ok_or_else(|| {
-        Error::invalid("attribute-value", "a whole number that is not negative is expected here").with("field", name)
-    })
+    number.map(Some).ok_or_else(|| wrong(name, "a whole number that is not negative is expected here"))
 }
 
 fn shown(passage: &Passage) -> Json {

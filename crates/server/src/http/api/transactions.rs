@@ -1,9 +1,10 @@
 //! `POST /api/v1/transactions`: reads, preconditions and writes of several resources, all or nothing.
 
-use super::{positioned, shapes, version};
+use super::{positioned, shapes, version, wrong};
 use crate::{
     clock,
     http::{call::Call, headers},
+    identity::allow,
     problem::Answer,
     state::App,
 };
@@ -26,7 +27,7 @@ const KINDS: [Kind; 3] = [Kind::Intent, Kind::IntentSpecification, Kind::Configu
     responses((status = 200, body = shapes::TransactionResult), (status = 400, body = shapes::Problem),
         (status = 409, body = shapes::Problem), (status = 412, body = shapes::Problem)))]
 pub async fn transact(State(app): State<App>, call: Call) -> Answer {
-    app.ledger.permit(&call.access, Action::Read).await?;
+    allow(&app, &call.access, Action::Read).await?;
     call.require_json()?;
     let body = parse(&call.body)?;
     if body.as_object().is_none() {
@@ -35,10 +36,6 @@ pub async fn transact(State(app): State<App>, call: Call) -> Answer {
     let group = group(&app, &call, &body).await?;
     let receipt = app.ledger.write(&call.access, group).await?;
     Ok(positioned(StatusCode::OK, &shown(&receipt)?, receipt.position))
-}
-
-fn wrong(field: impl std::fmt::Display, rule: &str) -> Error {
-    Error::invalid("attribute-value", rule).with("field", field)
 }
 
 fn members<'b>(body: &'b Json, name: &'static str) -> Result<&'b [Json]> {

@@ -8,7 +8,6 @@ use crate::{
     http::{
         call::Call,
         headers::{self, Match},
-        query,
     },
     problem::Answer,
     state::App,
@@ -22,7 +21,7 @@ use model::{
     Error, Json, Kind, Prepared, ResourceKey, Result, Version,
     json::parse,
     patch::{self, Media},
-    select::{Fields, Filter},
+    select::{Fields, Filter, encode},
     tmf921::{self, Setting},
 };
 
@@ -179,7 +178,7 @@ fn link(kind: Kind, limit: u32, cursor: &str, call: &Call) -> String {
         link.push_str(part);
         link.push('&');
     }
-    link + &format!("limit={limit}&after={}>; rel=\"next\"", query::encode(cursor))
+    link + &format!("limit={limit}&after={}>; rel=\"next\"", encode(cursor))
 }
 
 /// What a change is made of.

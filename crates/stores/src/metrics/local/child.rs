@@ -9,14 +9,12 @@ use model::{Error, Result};
 use rustix::process::Signal;
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
     time::Duration,
 };
-use supervisor::{Child, Log, Service, Stop, living_in, make_directory, replace, signal, vanished};
-use tokio::time::{Instant, sleep};
+use supervisor::{Child, Log, Service, Stop, Unready, living_in, make_directory, replace, signal, vanished};
 
 pub(super) const PROGRAM: &str = "prometheus";
 const POLL: Duration = Duration::from_millis(50);
@@ -86,23 +84,17 @@ impl Instance {
     async fn run(&self, started: &(dyn Fn(i32) + Send + Sync)) -> Result<Child> {
         end_orphans(&self.data()).await?;
         self.write_files()?;
-        let log = self.log().open()?;
-        let written = log.metadata().map(|meta| meta.len()).unwrap_or(0);
-        let mut child = self.spawn(&log)?;
+        let (log, written) = (self.log(), self.log().end());
+        let mut child = self.spawn(&log.open()?)?;
         started(child.pid);
-        let begun = Instant::now();
-        while !self.engine.is_ready().await {
-            if let Some(status) = child.ended() {
-                return Err(failed(self.log().path(), written, status));
-            }
-            if begun.elapsed() > READY_LIMIT {
-                child.stop().await;
+        match child.ready(POLL, READY_LIMIT, || self.engine.is_ready()).await {
+            Ok(()) => Ok(child),
+            Err(Unready::Ended(status)) => Err(failed(&log, written, status)),
+            Err(Unready::Late) => {
                 let what = "Prometheus did not become ready; its log tells why";
-                return Err(Error::retry("server-not-ready", what).with("log", self.log().path().display()));
+                Err(Error::retry("server-not-ready", what).with("log", log.path().display()))
             }
-            sleep(POLL).await;
         }
-        Ok(child)
     }
 }
 
@@ -146,12 +138,8 @@ pub(super) async fn end_orphans(data: &Path) -> Result<()> {
 }
 
 /// Why it ended: the last error it wrote to its log in this run.
-fn failed(path: &Path, from: u64, status: ExitStatus) -> Error {
-    let mut text = Vec::new();
-    if let Ok(mut log) = File::open(path) {
-        let _ = log.seek(SeekFrom::Start(from)).and_then(|_| log.take(1 << 20).read_to_end(&mut text));
-    }
-    let text = String::from_utf8_lossy(&text);
+fn failed(log: &Log, from: u64, status: ExitStatus) -> Error {
+    let text = log.since(from);
     let is_error = |line: &&str| line.contains("err=") || line.contains("rror");
     let line = text.lines().rfind(is_error).or_else(|| text.lines().next_back()).unwrap_or_default();
     let words = line.split_once("err=").map_or(line, |(_, said)| said).trim_matches('"');
@@ -159,5 +147,5 @@ fn failed(path: &Path, from: u64, status: ExitStatus) -> Error {
     Error::retry(code, "Prometheus ended before it was ready")
         .with("status", status)
         .with("said", words.chars().take(300).collect::<String>())
-        .with("log", path.display())
+        .with("log", log.path().display())
 }
