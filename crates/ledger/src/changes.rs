@@ -8,6 +8,8 @@ use model::{Access, Action, Position, Result, Tenant};
 use std::time::Duration;
 
 const LIMIT: usize = 10_000;
+/// Of envelopes in one page out of the ring.
+const PAGE_BYTES: usize = 8 << 20;
 
 /// Changes of the caller's tenant that the caller may read.
 pub(crate) async fn after(
@@ -31,6 +33,16 @@ pub(crate) async fn of_all(
     turn(record, None, |_| true, (after, limit, wait)).await
 }
 
+/// Changes of one tenant that somebody wants; whether they may be told was decided before.
+pub(crate) async fn wanted(
+    record: &Record,
+    tenant: &Tenant,
+    wanted: impl Fn(&Change) -> bool,
+    from: (Option<Position>, usize, Duration),
+) -> Result<ChangePage> {
+    turn(record, Some(tenant), wanted, from).await
+}
+
 async fn turn(
     record: &Record,
     tenant: Option<&Tenant>,
@@ -38,17 +50,19 @@ async fn turn(
     (after, limit, wait): (Option<Position>, usize, Duration),
 ) -> Result<ChangePage> {
     let limit = limit.clamp(1, LIMIT);
-    let (mut at, until) = (start(record, after)?, Moment::now().after(wait));
+    let (began, until) = (start(record, after)?, Moment::now().after(wait));
+    let mut at = began;
     let mut published = record.published.watch();
     loop {
         let head = *published.borrow_and_update();
         let mut changes = Vec::new();
         if at < head {
-            (changes, at) = page(record, tenant, at, head, limit).await?;
-            changes.retain(&allowed);
+            (changes, at) = page(record, tenant, &allowed, (at, head, limit)).await?;
         }
         let left = until.since(Moment::now());
-        if !changes.is_empty() || (at >= head && left.is_zero()) {
+        // Who has no time left is told how far was looked: a long stretch without anything for him is gone through in
+        // several turns.
+        if !changes.is_empty() || (left.is_zero() && (at >= head || at > began)) {
             return finish(record, changes, at, head);
         }
         // An error would mean that the record is closed: the page is given as it is.
@@ -66,23 +80,23 @@ fn finish(record: &Record, changes: Vec<Change>, at: u64, head: u64) -> Result<C
     Ok(ChangePage { changes, next: record.position_at(at)?, published: record.position_at(head)? })
 }
 
-/// Changes of a tenant (or of all) after `at`, and how far was looked.
+/// Changes of a tenant (or of all) after `at` that are wanted, and how far was looked. Bounded in number and in bytes.
 async fn page(
     record: &Record,
     tenant: Option<&Tenant>,
-    at: u64,
-    head: u64,
-    limit: usize,
+    wanted: &impl Fn(&Change) -> bool,
+    (at, head, limit): (u64, u64, usize),
 ) -> Result<(Vec<Change>, u64)> {
     if let Some(stretches) = record.ring.after(at, limit) {
         let all = stretches.iter().flat_map(|stretch| &stretch.changes);
-        let (mut found, mut last) = (Vec::new(), at);
+        let (mut found, mut last, mut bytes) = (Vec::new(), at, 0);
         for change in all.filter(|change| change.position.n > at && change.position.n <= head) {
-            if found.len() == limit {
+            if found.len() == limit || bytes > PAGE_BYTES {
                 break;
             }
             last = change.position.n;
-            if tenant.is_none_or(|tenant| change.key.tenant == *tenant) {
+            if tenant.is_none_or(|tenant| change.key.tenant == *tenant) && wanted(change) {
+                bytes += change.stored.len();
                 found.push(change.clone());
             }
         }
@@ -90,7 +104,8 @@ async fn page(
             return Ok((found, last));
         }
     }
-    let stretch = read(&record.pool, record.shard(), tenant, at, head, limit).await?;
+    let mut stretch = read(&record.pool, record.shard(), tenant, at, head, limit).await?;
+    stretch.changes.retain(wanted);
     Ok((stretch.changes, stretch.through))
 }
 

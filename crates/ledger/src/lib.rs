@@ -7,8 +7,10 @@ mod committer;
 pub mod connection;
 pub mod doctor;
 pub mod erasure;
+mod events;
 mod fetch;
 pub mod gateway;
+pub mod groups;
 mod lease;
 pub mod metrics;
 pub mod migrations;
@@ -32,6 +34,7 @@ mod together;
 mod write;
 
 pub use gateway::{Leadership, Ledger};
+pub use groups::{DeadLetter, Group as ConsumerGroup, GroupKey, Membership, Partition};
 pub use metrics::Metrics;
 pub use request::{
     Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,

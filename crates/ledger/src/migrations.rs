@@ -34,8 +34,10 @@ pub struct Plan {
     pub held: Vec<Migration>,
 }
 
-pub const SHIPPED: &[Migration] =
-    &[Migration { id: 1, name: "record", sql: include_str!("../migrations/0001_record.sql") }];
+pub const SHIPPED: &[Migration] = &[
+    Migration { id: 1, name: "record", sql: include_str!("../migrations/0001_record.sql") },
+    Migration { id: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+];
 
 /// Only names the advisory lock; two runners take turns.
 const LOCK: i64 = 0x6e65_7068_6b65_6570;

@@ -23,6 +23,32 @@ const OF_TENANT: &str = "
     SELECT n, ordinal, random, tenant, kind, id, version, action, class, principal, hlc, content_tag, sealed
     FROM nephkeep.change WHERE n > $1 AND n <= $2 AND tenant = $4 ORDER BY n LIMIT $3";
 
+const SINGLE: &str = "
+    SELECT n, ordinal, random, tenant, kind, id, version, action, class, principal, hlc, content_tag, sealed
+    FROM nephkeep.change WHERE n = ANY($1) AND n <= $2 AND tenant = $3";
+
+/// Single changes of a tenant by their numbers, in no order.
+pub(crate) async fn at(
+    pool: &Pool,
+    shard: Shard,
+    tenant: &Tenant,
+    numbers: &[u64],
+    published: u64,
+) -> Result<Vec<Change>> {
+    let client = reader(pool).await?;
+    let numbers: Vec<i64> = numbers.iter().copied().map(signed).collect();
+    let outcome = async {
+        let statement = client.prepare_cached(SINGLE).await?;
+        client.query(&statement, &[&numbers, &signed(published), &tenant.as_str()]).await
+    };
+    let rows = match outcome.await {
+        Ok(rows) => rows,
+        Err(error) => return Err(discard_if_gone(client, &error)),
+    };
+    let mut decoder = Decoder::new(shard);
+    rows.iter().map(|row| decoder.change(row)).collect()
+}
+
 /// A stretch of the log as read: its changes, and the position up to which nothing was left out.
 #[derive(Debug, Clone)]
 pub struct Stretch {

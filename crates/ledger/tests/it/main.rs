@@ -3,6 +3,7 @@
 
 mod connection;
 mod erasing;
+mod groups;
 mod hermitage;
 mod leading;
 mod loads;
