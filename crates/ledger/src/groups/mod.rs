@@ -74,6 +74,16 @@ pub struct Commit {
     pub through: Position,
 }
 
+impl Group {
+    /// The names of the topics it reads.
+    #[must_use]
+    pub fn topics(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.partitions.iter().map(|partition| &*partition.topic).collect();
+        names.dedup();
+        names
+    }
+}
+
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.name)
