@@ -10,6 +10,8 @@ use std::time::Duration;
 const LIMIT: usize = 10_000;
 /// Of envelopes in one page out of the ring.
 const PAGE_BYTES: usize = 8 << 20;
+/// Rows of one page out of PostgreSQL: envelopes may be large.
+const ROWS: usize = 2_048;
 
 /// Changes of the caller's tenant that the caller may read.
 pub(crate) async fn after(
@@ -104,7 +106,7 @@ async fn page(
             return Ok((found, last));
         }
     }
-    let mut stretch = read(&record.pool, record.shard(), tenant, at, head, limit).await?;
+    let mut stretch = read(&record.pool, record.shard(), tenant, at, head, limit.min(ROWS)).await?;
     stretch.changes.retain(wanted);
     Ok((stretch.changes, stretch.through))
 }

@@ -15,6 +15,14 @@ use std::time::Duration;
 const AT: &str = "SELECT n, hlc FROM nephkeep.change WHERE n >= $1 ORDER BY n LIMIT 1";
 
 impl Ledger {
+    /// Whether the caller may do this in its own tenant; a denial is audited before it is told.
+    pub async fn permit(&self, access: &Access, action: Action) -> Result<()> {
+        match access.check(action, &access.tenant, None) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.denied(access, action, error).await),
+        }
+    }
+
     /// Changes of the caller's tenant that are `wanted`, waiting up to `wait` for the first. What the caller may read at
     /// all was decided by kind of topic before (`action`).
     pub async fn events_after(
@@ -24,17 +32,13 @@ impl Ledger {
         wanted: impl Fn(&Change) -> bool + Sync,
         (after, limit, wait): (Option<Position>, usize, Duration),
     ) -> Result<ChangePage> {
-        if let Err(error) = access.check(action, &access.tenant, None) {
-            return Err(self.denied(access, action, error).await);
-        }
+        self.permit(access, action).await?;
         changes::wanted(self.record(), &access.tenant, wanted, (after, limit, wait)).await
     }
 
     /// The caller's tenant's changes at these positions, in the order asked; `None` where there is none to be read.
     pub async fn changes_at(&self, access: &Access, positions: &[Position]) -> Result<Vec<Option<Change>>> {
-        if let Err(error) = access.check(Action::Read, &access.tenant, None) {
-            return Err(self.denied(access, Action::Read, error).await);
-        }
+        self.permit(access, Action::Read).await?;
         let (record, published) = (self.record(), self.record().published.get());
         let mut numbers = Vec::with_capacity(positions.len());
         for position in positions {

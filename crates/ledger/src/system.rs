@@ -169,7 +169,8 @@ async fn write_apart(
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
     let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
     let transaction = builder.start().await?;
-    let rows = transaction.query(text, parameters).await?;
+    let statement = transaction.prepare_cached(text).await?;
+    let rows = transaction.query(&statement, parameters).await?;
     transaction.commit().await?;
     Ok(rows)
 }

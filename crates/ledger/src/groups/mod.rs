@@ -238,9 +238,9 @@ impl Ledger {
             let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
             let transaction = builder.start().await.map_err(|error| classify(&error))?;
             let (tenant, name) = (key.tenant.as_str(), &*key.name);
-            let found = transaction.query_opt(statements::LOCK, &[&tenant, &name]).await;
-            let row = found.map_err(|error| classify(&error))?.ok_or_else(|| unknown(key))?;
-            let group = Locked { transaction, tenant, name, epoch: unsigned(row.get(0))? };
+            let mut group = Locked { transaction, tenant, name, epoch: 0 };
+            let found = group.read(statements::LOCK).await?;
+            group.epoch = unsigned(found.first().ok_or_else(|| unknown(key))?.get(0))?;
             let done = work(&group).await?;
             group.transaction.commit().await.map_err(|error| classify(&error))?;
             Ok(done)
@@ -264,11 +264,13 @@ struct Locked<'c> {
 
 impl Locked<'_> {
     async fn run(&self, text: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<u64> {
-        self.transaction.execute(text, parameters).await.map_err(|error| classify(&error))
+        let statement = self.transaction.prepare_cached(text).await.map_err(|error| classify(&error))?;
+        self.transaction.execute(&statement, parameters).await.map_err(|error| classify(&error))
     }
 
     async fn read(&self, text: &str) -> Result<Vec<tokio_postgres::Row>> {
-        self.transaction.query(text, &[&self.tenant, &self.name]).await.map_err(|error| classify(&error))
+        let statement = self.transaction.prepare_cached(text).await.map_err(|error| classify(&error))?;
+        self.transaction.query(&statement, &[&self.tenant, &self.name]).await.map_err(|error| classify(&error))
     }
 
     /// Removes who is away and assigns what has no owner, under the next epoch; gives the group's epoch.

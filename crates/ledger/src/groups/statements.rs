@@ -76,20 +76,23 @@ pub(super) const DELETE: &str = "
     SELECT EXISTS (SELECT FROM gone)";
 
 /// Several members of one group at once, each named once. Moves forward only what is still each member's since the epoch
-/// it names; says of each how many partitions that is.
+/// it names; says of each how many partitions that is. The group's row is locked first, as by everybody who changes
+/// owners: so what it says is what it did, and nobody waits for the other.
 pub(super) const COMMIT: &str = "
-    WITH asked AS (
+    WITH locked AS MATERIALIZED (
+        SELECT epoch FROM nephkeep.consumer_group WHERE tenant = $1 AND name = $2 FOR UPDATE
+    ), asked AS (
         SELECT * FROM unnest($3::text[], $4::bigint[], $5::int[], $6::bigint[]) WITH ORDINALITY
             AS c(member, epoch, ordinal, n, at)
     ), moved AS (
-        UPDATE nephkeep.consumer_position p SET ordinal = c.ordinal, n = c.n FROM asked c
+        UPDATE nephkeep.consumer_position p
+        SET ordinal = CASE WHEN (p.ordinal, p.n) < (c.ordinal, c.n) THEN c.ordinal ELSE p.ordinal END,
+            n = CASE WHEN (p.ordinal, p.n) < (c.ordinal, c.n) THEN c.n ELSE p.n END
+        FROM asked c JOIN locked ON c.epoch <= locked.epoch
         WHERE p.tenant = $1 AND p.consumer_group = $2 AND p.member = c.member AND p.epoch <= c.epoch
-            AND (p.ordinal, p.n) < (c.ordinal, c.n)
+        RETURNING c.at
     )
-    SELECT (
-        SELECT count(*) FROM nephkeep.consumer_position p
-        WHERE p.tenant = $1 AND p.consumer_group = $2 AND p.member = asked.member AND p.epoch <= asked.epoch
-    ) FROM asked ORDER BY at";
+    SELECT (SELECT count(*) FROM moved WHERE moved.at = asked.at) FROM asked ORDER BY at";
 
 pub(super) const BURY: &str = "
     INSERT INTO nephkeep.dead_letter AS d (tenant, consumer, topic, n, ordinal, attempts, reason)

@@ -136,6 +136,9 @@ impl Events {
     pub async fn poll(&self, access: &Access, name: &str, member: &str, poll: &Poll) -> Result<Polled> {
         let (key, until) = (key(access, name)?, Instant::now() + poll.wait);
         self.count(|counters| &counters.polls, 1);
+        if let Some((_, reached)) = poll.reached {
+            self.ledger.resume(reached)?;
+        }
         let mut membership = self.membership(&key, member, poll.reached.is_none()).await?;
         let topics = self.read_by(&membership)?;
         self.allowed(access, &topics).await?;
@@ -179,20 +182,21 @@ impl Events {
         self.batch(access, scope, start, limit, wait).await
     }
 
-    /// Durable when it returns: for how many of the member's partitions it holds.
+    /// Durable when it returns: for how many of the member's partitions it holds. Renews the lease, too.
     pub async fn commit(&self, access: &Access, name: &str, commit: Commit) -> Result<u64> {
         let key = key(access, name)?;
-        match self.sessions.get(&key, &commit.member) {
-            Some(session) => self.allowed(access, &self.read_by(&session.membership)?).await?,
-            None => drop(self.permitted(access, name).await?),
-        }
         self.ledger.resume(commit.through)?;
         self.count(|counters| &counters.commits, 1);
+        let membership = self.membership(&key, &commit.member, false).await?;
+        self.allowed(access, &self.read_by(&membership)?).await?;
         let kept = self.commits.commit(&self.ledger, &key, commit).await;
-        if kept.is_err() {
+        kept.inspect_err(|error| self.count_fenced(error))
+    }
+
+    fn count_fenced(&self, error: &Error) {
+        if error.code() == "consumer-fenced" {
             self.count(|counters| &counters.fenced, 1);
         }
-        kept
     }
 
     /// Moves a group, or one topic of it; members go on from there at their next poll.
@@ -249,13 +253,19 @@ impl Events {
             Ok(renewed) => renewed,
             Err(error) => {
                 self.sessions.forget(key, member);
+                self.count_fenced(&error);
                 return Err(error);
             }
         };
         let membership = match (renewed, known) {
-            (Some(renewed), _) => Arc::new(renewed),
+            // What was noted counts: of what stays with the member nothing comes twice that it has said it is done with.
+            (Some(_), Some(_)) => {
+                self.commits.settle(&self.ledger, key).await;
+                Arc::new(self.ledger.group_beat(key, member, None).await?.ok_or_else(nothing_known)?)
+            }
+            (Some(renewed), None) => Arc::new(renewed),
             (None, Some(session)) => session.membership,
-            (None, None) => return Err(Error::bug("a membership that nobody knows has not changed")),
+            (None, None) => return Err(nothing_known()),
         };
         self.sessions.put(key, member, &membership);
         Ok(membership)
@@ -265,6 +275,10 @@ impl Events {
     fn read_by(&self, membership: &Membership) -> Result<Vec<Arc<Topic>>> {
         membership.counts.keys().map(|name| self.topics().get(name).cloned()).collect()
     }
+}
+
+fn nothing_known() -> Error {
+    Error::bug("a membership that nobody knows has not changed")
 }
 
 fn key(access: &Access, name: &str) -> Result<GroupKey> {

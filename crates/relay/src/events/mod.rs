@@ -11,7 +11,7 @@ mod horizon;
 mod scope;
 pub mod topics;
 
-pub use groups::{Poll, Polled};
+pub use groups::{LEASE_MAX, LEASE_MIN, Poll, Polled};
 pub use horizon::Start;
 pub use topics::{Topic, Topics};
 

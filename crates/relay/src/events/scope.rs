@@ -82,10 +82,10 @@ impl Scope {
 
 impl Part {
     fn wants(&self, change: &Change) -> bool {
-        self.topic.tells(change) && self.from_of(change.key.kind, &change.key.id) < change.position.n
+        self.topic.tells(change) && self.after_of(change.key.kind, &change.key.id) < change.position.n
     }
 
-    fn from_of(&self, kind: Kind, id: &str) -> u64 {
+    fn after_of(&self, kind: Kind, id: &str) -> u64 {
         match self.from[..] {
             [] => NEVER,
             [only] => only,

@@ -1,0 +1,5 @@
+//! The relay on a real PostgreSQL: the one that all tests of a run share, one database per test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod groups;
+mod stand;
