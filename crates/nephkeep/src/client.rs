@@ -235,7 +235,7 @@ fn unreachable_server(base: &str, error: reqwest::Error) -> Error {
     Error::retry("server-unreachable", what).with("url", base).caused_by(error.without_url())
 }
 
-/// A TMF630 error body, as the error it was on the server.
+/// A TMF630 error body, or one in Prometheus's own shape, as the error it was on the server.
 fn problem(status: StatusCode, text: &str) -> Error {
     let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("");
@@ -247,13 +247,19 @@ fn problem(status: StatusCode, text: &str) -> Error {
         400..=499 => ErrorKind::Invalid,
         _ => ErrorKind::Bug,
     };
-    let reason = [word("reason"), word("message")].into_iter().find(|words| !words.is_empty());
+    let reason = [word("reason"), word("message"), word("error")].into_iter().find(|words| !words.is_empty());
     let mut message = reason.map_or_else(|| format!("the server answered {status}"), crate::output::printable);
     for (name, fact) in body.get("context").and_then(Value::as_object).into_iter().flatten() {
         let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
         message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));
     }
-    match known(word("code")) {
+    let code = match word("errorType") {
+        "bad_data" if word("code").is_empty() => "promql-malformed",
+        "execution" if word("code").is_empty() => "promql-failed",
+        "timeout" | "canceled" if word("code").is_empty() => "metrics-timeout",
+        _ => word("code"),
+    };
+    match known(code) {
         Some(code) => Error::new(kind, code, message),
         None => Error::new(kind, "server-refused", message).with("status", status.as_u16()),
     }
@@ -303,6 +309,9 @@ mod tests {
         assert_eq!(error.to_string(), "taken by \\u{1b}[31mother [address: x:1]");
         let other = problem(StatusCode::GONE, r#"{"code":"of-another-version","reason":"x"}"#);
         assert_eq!((other.kind(), other.code()), (ErrorKind::NotFound, "of-another-version"));
+        let engine =
+            problem(StatusCode::UNPROCESSABLE_ENTITY, r#"{"status":"error","errorType":"execution","error":"y"}"#);
+        assert_eq!((engine.kind(), engine.code(), engine.message()), (ErrorKind::Invalid, "promql-failed", "y"));
         let error = problem(StatusCode::INTERNAL_SERVER_ERROR, "<html>");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Bug, "server-refused"));
     }

@@ -14,6 +14,7 @@ mod import;
 mod initialise;
 mod input;
 mod layout;
+mod metrics;
 mod output;
 mod pages;
 mod pretty;

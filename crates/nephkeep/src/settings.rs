@@ -15,6 +15,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use stores::metrics::Place;
 
 /// What `up` writes into an empty directory.
 pub const DEFAULT: &str = r#"# Settings of this nephkeep. Paths are relative to this file; every key has a NEPHKEEP_* variable
@@ -27,6 +28,8 @@ record = "local:record"
 objects = "file:objects"
 # The vectors of the knowledge base.
 vectors = "file:vectors"
+# Metrics: two private Prometheus in a directory, prometheus+http://host:9090 for one elsewhere, or "none".
+metrics = "prometheus+local:metrics"
 
 [server]
 listen = "127.0.0.1:7210"
@@ -55,6 +58,13 @@ pub struct Settings {
     pub record: Record,
     pub objects: PathBuf,
     pub vectors: PathBuf,
+    pub metrics: Place,
+    /// The Prometheus program; searched for when not said.
+    pub prometheus: Option<PathBuf>,
+    /// Holds the token for a Prometheus elsewhere.
+    pub metrics_token_file: Option<PathBuf>,
+    /// How often our own page is kept, in seconds.
+    pub scrape_every_s: u32,
     pub listen: SocketAddr,
     /// Where a follower sends writers; `http://LISTEN` when not said.
     pub public_url: Option<String>,
@@ -77,6 +87,8 @@ struct Draft {
     audit: Audit,
     #[serde(default)]
     postgresql: Postgresql,
+    #[serde(default)]
+    metrics: Metrics,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,6 +128,14 @@ struct Audit {
 #[serde(deny_unknown_fields)]
 struct Postgresql {
     bin: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metrics {
+    prometheus: Option<String>,
+    token_file: Option<String>,
+    scrape_seconds: Option<u32>,
 }
 
 /// Variables that are not settings but belong to us.
@@ -195,6 +215,13 @@ impl Draft {
                 "NEPHKEEP_HOST_KEY" => self.keys.host_key = value,
                 "NEPHKEEP_AUDIT_DIRECTORY" => self.audit.directory = value,
                 "NEPHKEEP_AUDIT_KEYS" => self.audit.keys = value,
+                "NEPHKEEP_PROMETHEUS" => self.metrics.prometheus = Some(value),
+                "NEPHKEEP_METRICS_TOKEN_FILE" => self.metrics.token_file = Some(value),
+                "NEPHKEEP_METRICS_SCRAPE_SECONDS" => {
+                    let what = "metrics.scrape_seconds is a whole number of seconds";
+                    let malformed = |_| Error::invalid("settings-malformed", what).with("value", &value);
+                    self.metrics.scrape_seconds = Some(value.parse().map_err(malformed)?);
+                }
                 "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
@@ -209,10 +236,8 @@ impl Draft {
 
     fn settle(self, base: &Path) -> model::Result<Settings> {
         only("stores.events", self.stores.events.as_deref(), "record:")?;
-        if self.stores.metrics.is_some() {
-            let what = "this version has no such store yet; remove the line";
-            return Err(Error::invalid("settings-store-unsupported", what).with("setting", "stores.metrics"));
-        }
+        let metrics = self.stores.metrics.as_deref().unwrap_or("prometheus+local:metrics");
+        let metrics = Place::parse(metrics, base).map_err(|error| error.with("setting", "stores.metrics"))?;
         let vectors = self.stores.vectors.as_deref().unwrap_or("file:vectors");
         let listen = self.server.listen.parse().map_err(|_| {
             Error::invalid("settings-malformed", "server.listen must read like 127.0.0.1:7210")
@@ -223,6 +248,10 @@ impl Draft {
             record: record(&self.stores.record, self.stores.record_password_file.as_deref(), base)?,
             objects: directory("stores.objects", &self.stores.objects, "file", base)?,
             vectors: directory("stores.vectors", vectors, "file", base)?,
+            metrics,
+            scrape_every_s: scrape_seconds(self.metrics.scrape_seconds)?,
+            prometheus: self.metrics.prometheus.as_deref().map(at),
+            metrics_token_file: self.metrics.token_file.as_deref().map(at),
             listen,
             public_url: self.server.public_url,
             key_directories: at_least_two("keys.directories", &self.keys.directories, base)?,
@@ -232,6 +261,17 @@ impl Draft {
             audit_keys: at(&self.audit.keys),
             postgresql_bin: self.postgresql.bin.as_deref().map(at),
         })
+    }
+}
+
+/// A query looks back five minutes: pages kept more rarely would have gaps.
+fn scrape_seconds(wanted: Option<u32>) -> model::Result<u32> {
+    match wanted.unwrap_or(15) {
+        every @ 1..=120 => Ok(every),
+        other => {
+            let what = "metrics.scrape_seconds lies between 1 and 120";
+            Err(Error::invalid("settings-malformed", what).with("value", other))
+        }
     }
 }
 
@@ -298,6 +338,7 @@ mod tests {
         assert_eq!(settings.record, Record::Local("/base/record".into()));
         assert_eq!(settings.objects, Path::new("/base/objects"));
         assert_eq!(settings.vectors, Path::new("/base/vectors"));
+        assert_eq!(settings.metrics, Place::Local("/base/metrics".into()));
         assert_eq!(settings.listen.port(), layout::PORT);
         assert!(settings.listen.ip().is_loopback());
         assert_eq!(settings.slots.len(), 2);
@@ -309,6 +350,9 @@ mod tests {
             parse(DEFAULT, &[("NEPHKEEP_RECORD", "local:///other"), ("NEPHKEEP_KEY_SLOTS", "/x:/y:/z")]).unwrap();
         assert_eq!(settings.record, Record::Local("/other".into()));
         assert_eq!(settings.slots.len(), 3);
+        let variables = [("NEPHKEEP_METRICS", "none"), ("NEPHKEEP_PROMETHEUS", "bin/prometheus")];
+        let settings = parse(DEFAULT, &variables).unwrap();
+        assert_eq!((settings.metrics, settings.prometheus), (Place::None, Some("/base/bin/prometheus".into())));
         assert_eq!(parse(DEFAULT, &[("NEPHKEEP_LISTNE", "x")]).unwrap_err().code(), "settings-variable-unknown");
     }
 
@@ -319,6 +363,8 @@ mod tests {
             ("local:record", "postgres://u:secret@h/d", "secret-in-settings"),
             ("local:record", "postgres://u@h/d?password=x", "secret-in-settings"),
             ("file:objects", "s3://bucket", "settings-store-unsupported"),
+            ("prometheus+local:metrics", "influx://host", "settings-store-unsupported"),
+            ("prometheus+local:metrics", "prometheus+http://u:secret@h", "secret-in-settings"),
             ("keystore/b", "keystore/a", "settings-keys-single"),
             ("127.0.0.1:7210", "7210", "settings-malformed"),
             ("[audit]", "[audti]", "settings-malformed"),

@@ -8,6 +8,7 @@ use crate::{
     bootstrap, continuity,
     exit::{Failure, Outcome},
     layout::{self, Layout},
+    metrics,
     settings::{Record, Settings},
 };
 use audit::TransparencyLog;
@@ -20,16 +21,10 @@ use ledger::{
 use model::{Error, Position, Result, Shard};
 use relay::{Relay, knowledge::ToVectors};
 use server::{Parts, Server};
-use std::{
-    fs,
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
     embed::{Embedder, HashEmbedder},
+    metrics::Tier,
     vectors::VectorIndex,
 };
 
@@ -39,6 +34,7 @@ pub struct Stack {
     ledger: Ledger,
     audit: Arc<TransparencyLog>,
     relay: Arc<Relay>,
+    metrics: Arc<Tier>,
     local: Option<Local>,
     url: String,
 }
@@ -63,7 +59,8 @@ impl Stack {
             record = record(&settings.record, settings) => record,
         };
         let (local, url) = record.map_err(Failure::environment)?;
-        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some(), told };
+        let metrics = metrics::tier(settings, listen).await;
+        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some(), told, metrics };
         let opened = tokio::select! {
             biased;
             () = interrupted => Err(Failure::environment(start_interrupted())),
@@ -71,11 +68,11 @@ impl Stack {
         };
         match opened {
             Ok(Open { server, ledger, relay, url }) => {
-                Ok(Self { server, ledger, audit: base.audit, relay, local, url })
+                Ok(Self { server, ledger, audit: base.audit, relay, metrics: base.metrics, local, url })
             }
             Err(failure) => {
                 base.audit.close();
-                stop(local).await;
+                tokio::join!(metrics::stop(&base.metrics), stop(local));
                 Err(failure)
             }
         }
@@ -90,10 +87,13 @@ impl Stack {
     pub async fn run_until(self, stopped: impl Future<Output = ()>) -> Outcome {
         let served = self.server.serve(stopped).await;
         tracing::info!("stopping");
-        self.relay.close().await;
-        self.ledger.close().await;
-        self.audit.close();
-        stop(self.local).await;
+        let record = async {
+            self.relay.close().await;
+            self.ledger.close().await;
+            self.audit.close();
+            stop(self.local).await;
+        };
+        tokio::join!(record, metrics::stop(&self.metrics));
         Ok(served?)
     }
 }
@@ -149,6 +149,7 @@ struct Base {
     flock: bool,
     /// The last change that the audit log knew of when it was opened.
     told: Option<Position>,
+    metrics: Arc<Tier>,
 }
 
 impl Base {
@@ -197,6 +198,7 @@ impl Base {
             audit: Arc::clone(&self.audit),
             relay: Arc::clone(relay),
             embedder: Arc::new(HashEmbedder),
+            series: Arc::clone(&self.metrics),
         };
         let settings =
             server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
@@ -263,22 +265,27 @@ fn with_password(url: &str, path: &Path) -> Result<String> {
     Ok(format!("{url}{mark}password={}", encoded.trim_start_matches('/')))
 }
 
-/// The processes of a local PostgreSQL whose server was killed.
+/// The processes that a killed server left: its PostgreSQL's, its Prometheus'.
 #[must_use]
 pub fn left_behind(layout: &Layout) -> Vec<i32> {
-    local_record(layout).map(|directory| Local::left_behind(&directory)).unwrap_or_default()
+    let Ok(settings) = Settings::load(layout, None) else { return Vec::new() };
+    let mut left = local_record(&settings).map(Local::left_behind).unwrap_or_default();
+    left.extend(metrics::left_behind(&settings));
+    left
 }
 
 /// Ends them, cleanly where they let themselves be.
 pub async fn stop_left_behind(layout: &Layout) -> Outcome {
-    match local_record(layout) {
-        Some(directory) => Local::end_left_behind(&directory).await.map_err(Failure::environment),
-        None => Ok(()),
+    let settings = Settings::load(layout, None)?;
+    let ended = metrics::end_left_behind(&settings).await;
+    if let Some(directory) = local_record(&settings) {
+        Local::end_left_behind(directory).await.map_err(Failure::environment)?;
     }
+    ended.map_err(Failure::environment)
 }
 
-fn local_record(layout: &Layout) -> Option<PathBuf> {
-    match Settings::load(layout, None).ok()?.record {
+fn local_record(settings: &Settings) -> Option<&Path> {
+    match &settings.record {
         Record::Local(directory) => Some(directory),
         Record::Postgres { .. } => None,
     }

@@ -1,5 +1,6 @@
 //! How much one client may ask for: sizes, times, counts. Every limit is a refusal with a clear status.
 
+use crate::http::prometheus::MetricLimits;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -28,6 +29,7 @@ pub struct Limits {
     pub watch_wait: Duration,
     /// How long requests in work may take to end when the server stops.
     pub drain: Duration,
+    pub metric: MetricLimits,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             position_wait: Duration::from_secs(5),
             watch_wait: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+            metric: MetricLimits::default(),
         }
     }
 }

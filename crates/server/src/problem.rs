@@ -27,7 +27,7 @@ const NOT_LEADER: &str = "not-leader";
 const LEADER: &str = "leader";
 
 /// Codes whose status says more than their kind does.
-const PRECISE: [(&str, StatusCode); 17] = [
+const PRECISE: [(&str, StatusCode); 19] = [
     ("credential-missing", StatusCode::UNAUTHORIZED),
     ("credential-unknown", StatusCode::UNAUTHORIZED),
     (NOT_LEADER, StatusCode::TEMPORARY_REDIRECT),
@@ -42,6 +42,8 @@ const PRECISE: [(&str, StatusCode); 17] = [
     ("media-type-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
     ("too-many-failures", StatusCode::TOO_MANY_REQUESTS),
+    ("metrics-busy", StatusCode::TOO_MANY_REQUESTS),
+    ("promql-failed", StatusCode::UNPROCESSABLE_ENTITY),
     ("subject-erased", StatusCode::GONE),
     ("erased", StatusCode::GONE),
     ("position-gone", StatusCode::GONE),

@@ -1,10 +1,11 @@
 //! What every handler sees: the record, the identities, the limits, the counters.
 
 use crate::{
+    http::prometheus::Gates,
     hub,
     identity::Authenticator,
     limits::Limits,
-    metrics::{Metrics, RecordMetrics},
+    metrics::{CopyMetrics, Metrics, RecordMetrics},
 };
 use audit::TransparencyLog;
 use keys::Keystore;
@@ -12,7 +13,7 @@ use ledger::Ledger;
 use model::tmf921;
 use relay::Relay;
 use std::{fmt, ops::Deref, sync::Arc};
-use stores::embed::Embedder;
+use stores::{embed::Embedder, metrics::Tier};
 use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
 
 /// Requests that change one resource wait for one another here instead of failing against each other (RECORD 16).
@@ -30,6 +31,9 @@ pub struct Inner {
     pub relay: Arc<Relay>,
     /// Makes vectors of questions, as it did of the stored texts.
     pub embedder: Arc<dyn Embedder>,
+    /// The metrics copy.
+    pub series: Arc<Tier>,
+    pub metric_gates: Arc<Gates>,
     pub authenticator: Authenticator,
     pub limits: Limits,
     pub metrics: Metrics,
@@ -52,20 +56,24 @@ pub struct Parts {
     pub audit: Arc<TransparencyLog>,
     pub relay: Arc<Relay>,
     pub embedder: Arc<dyn Embedder>,
+    pub series: Arc<Tier>,
 }
 
 impl App {
     #[must_use]
     pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, hub: hub::Policy) -> Self {
         let counted = RecordMetrics { record: parts.ledger.metrics(), audit: Arc::clone(&parts.audit) };
+        let copies = CopyMetrics { relay: Arc::clone(&parts.relay), series: Arc::clone(&parts.series) };
         Self(Arc::new(Inner {
             ledger: parts.ledger,
             keystore: parts.keystore,
             audit: parts.audit,
             relay: parts.relay,
             embedder: parts.embedder,
+            series: parts.series,
+            metric_gates: Arc::new(Gates::new(&limits.metric)),
             authenticator,
-            metrics: Metrics::default().with_record(counted),
+            metrics: Metrics::default().with(counted).with(copies),
             hub,
             started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),

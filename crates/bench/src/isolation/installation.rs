@@ -153,7 +153,7 @@ impl Installation {
         if let Some(bug) = self.bug {
             command.env(SEEDED_BUG, bug);
         }
-        command.current_dir(self.place.path());
+        command.env("NEPHKEEP_METRICS", "none").current_dir(self.place.path());
         command
     }
 

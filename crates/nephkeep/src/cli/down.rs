@@ -1,4 +1,4 @@
-//! `down`: stops the server of a directory and waits until it and its PostgreSQL are gone.
+//! `down`: stops the server of a directory and waits until it and what it started are gone.
 
 use super::Global;
 use crate::{
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Stop the server of a directory, and its PostgreSQL
+/// Stop the server of a directory, its PostgreSQL and its Prometheus
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep down\n  nephkeep down /srv/nephkeep --wait 120")]
 pub struct Arguments {
@@ -46,7 +46,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     Report::facts(facts, value).print(global.output)
 }
 
-/// A server that was killed may have left its PostgreSQL running: that one is stopped too.
+/// A server that was killed may have left its PostgreSQL and its Prometheus running: those are stopped too.
 async fn nothing_runs(global: &Global, layout: &Layout, arguments: &Arguments) -> Outcome {
     if running::is_held(layout) {
         let what = "a nephkeep is just starting or stopping on this directory; try again in a moment";
@@ -59,7 +59,7 @@ async fn nothing_runs(global: &Global, layout: &Layout, arguments: &Arguments) -
         let facts = vec![("state", "not running".to_owned()), ("left behind", left.len().to_string())];
         return Report::facts(facts, json!({ "stopped": false, "left_behind": left })).print(global.output);
     }
-    output::note("the server is gone but its PostgreSQL still runs; stopping it");
+    output::note("the server is gone but processes that it started still run; stopping them");
     let held = running::hold(layout)?;
     crate::wiring::stop_left_behind(layout).await?;
     drop(held);

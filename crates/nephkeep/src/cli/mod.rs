@@ -14,6 +14,7 @@ mod intent;
 mod keys;
 mod knowledge;
 mod man;
+mod metrics;
 mod serve;
 mod status;
 mod up;
@@ -103,6 +104,7 @@ enum Verb {
     Intent(intent::Arguments),
     Configuration(configuration::Arguments),
     Knowledge(knowledge::Arguments),
+    Metrics(metrics::Arguments),
     Verify(copies::Verify),
     Diff(copies::Diff),
     Rebuild(copies::Rebuild),
@@ -126,6 +128,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Intent(arguments) => intent::run(&global, arguments).await,
         Verb::Configuration(arguments) => configuration::run(&global, arguments).await,
         Verb::Knowledge(arguments) => knowledge::run(&global, &arguments).await,
+        Verb::Metrics(arguments) => metrics::run(&global, &arguments).await,
         Verb::Verify(verb) => copies::verify(&global, &verb).await,
         Verb::Diff(verb) => copies::diff(&global, &verb).await,
         Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,

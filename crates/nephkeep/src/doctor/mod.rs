@@ -1,6 +1,7 @@
 //! What `nephkeep doctor` looks at. A check returns findings; it repairs nothing.
 
 mod machine;
+mod metrics;
 mod places;
 mod record;
 mod service;
@@ -56,6 +57,7 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
             found.extend(places::credentials(layout));
             found.extend(service::examine(layout, settings).await);
             found.extend(record::examine(layout, settings).await);
+            found.push(metrics::examine(layout, settings).await);
         }
     }
     found

@@ -50,5 +50,5 @@ fn left_behind(layout: &Layout) -> Finding {
     if left.is_empty() {
         return Finding::ok("left behind", "no processes");
     }
-    Finding::warn("left behind", format!("{} PostgreSQL processes without their server", left.len()), "nephkeep down")
+    Finding::warn("left behind", format!("{} processes without their server", left.len()), "nephkeep down")
 }

@@ -1,12 +1,13 @@
 //! Black-box tests: the real binary in a directory of its own, on a port of its own, with a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod drill;
 mod faults;
 mod import;
 mod knowledge;
 mod life;
+mod metrics;
 mod offline;
 mod shared;
 mod verbs;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub struct Home {
     place: TempDir,
     pub port: u16,
+    metrics: bool,
 }
 
 /// What a command came to.
@@ -64,7 +65,14 @@ impl Home {
         let place = tempfile::tempdir().unwrap();
         // PostgreSQL runs under another account when this is root: the way must be open to it.
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { place, port: free_port() }
+        Self { place, port: free_port(), metrics: false }
+    }
+
+    /// With its Prometheus; most tests have nothing to do with it.
+    pub fn with_metrics() -> Self {
+        let mut home = Self::new();
+        home.metrics = true;
+        home
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -88,6 +96,10 @@ impl Home {
             command.env_remove(name);
         }
         command.env("NEPHKEEP_DIR", self.directory()).stdin(Stdio::null());
+        match self.metrics {
+            true => command.env("NEPHKEEP_METRICS_SCRAPE_SECONDS", "1"),
+            false => command.env("NEPHKEEP_METRICS", "none"),
+        };
         command
     }
 

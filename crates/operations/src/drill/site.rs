@@ -91,7 +91,9 @@ impl Site {
             None => free_address()?,
         };
         let mut command = Command::new(&self.layout.program);
-        command.args(&self.arguments).arg("--listen").arg(listen.to_string()).envs(self.environment.iter().cloned());
+        // What is drilled is the record; metrics engines would only take their share of the processors.
+        command.args(&self.arguments).arg("--listen").arg(listen.to_string()).env("NEPHKEEP_METRICS", "none");
+        command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0).kill_on_drop(true);
         let child = command.spawn().map_err(|error| failed("does not start").caused_by(error))?;
         let pid = child.id();

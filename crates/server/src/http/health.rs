@@ -6,11 +6,12 @@ use crate::{
     state::App,
 };
 use axum::{body::Body, extract::State, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ledger::Leadership;
 use model::Error;
 use serde_json::json;
 use std::future::{Ready, ready as now};
+use subtle::ConstantTimeEq;
 
 pub fn live() -> Ready<Response> {
     now(json(StatusCode::OK, r#"{"status":"alive"}"#))
@@ -29,12 +30,18 @@ pub async fn ready(State(app): State<App>) -> Answer {
     Ok(json(StatusCode::OK, json!({ "status": "ready", "role": role }).to_string()))
 }
 
-pub fn metrics(State(app): State<App>) -> Ready<Answer> {
-    now(text(&app))
+/// Anybody sees what the installation counts; only our own metrics copy what it counts of single tenants.
+pub fn metrics(State(app): State<App>, headers: HeaderMap) -> Ready<Answer> {
+    now(text(&app, is_scrape(&app, &headers)))
 }
 
-fn text(app: &App) -> Answer {
-    let text = app.metrics.text().map_err(|error| Error::bug("metrics cannot be printed").caused_by(error))?;
+fn is_scrape(app: &App, headers: &HeaderMap) -> bool {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    sent.zip(app.series.scrape_token()).is_some_and(|(sent, own)| sent.ct_eq(own.as_bytes()).into())
+}
+
+fn text(app: &App, tenants: bool) -> Answer {
+    let text = app.metrics.text(tenants).map_err(|error| Error::bug("metrics cannot be printed").caused_by(error))?;
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

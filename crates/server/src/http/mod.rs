@@ -4,6 +4,7 @@ pub mod api;
 pub mod call;
 pub mod headers;
 pub mod health;
+pub mod prometheus;
 pub mod query;
 pub mod tmf921;
 
@@ -26,6 +27,7 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(health::metrics))
         .merge(tmf921::routes())
         .merge(api::routes())
+        .merge(prometheus::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app)

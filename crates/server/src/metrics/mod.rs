@@ -1,11 +1,17 @@
 //! What the door counts about itself, exposed as OpenMetrics at `/metrics`. Help comes from the contract.
 
+mod copies;
 mod record;
 
+pub use copies::CopyMetrics;
 pub use record::RecordMetrics;
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    collector::Collector,
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -22,6 +28,8 @@ pub struct RequestLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Series of single tenants: shown only to the scrape of our own metrics copy.
+    tenants: Registry,
     requests: Family<RequestLabels, Counter>,
     seconds: Histogram,
     pub in_work: Gauge,
@@ -30,6 +38,10 @@ pub struct Metrics {
     pub authentication_failures: Counter,
     pub hub_delivered: Counter,
     pub hub_failed: Counter,
+    pub metric_samples_written: Counter,
+    pub metric_samples_refused: Counter,
+    pub metric_samples_unsorted: Counter,
+    pub metric_queries: Counter,
 }
 
 /// Seconds; the lower half resolves a cached read, the upper half a commit under load.
@@ -39,6 +51,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Registry::default(),
+            tenants: Registry::default(),
             requests: Family::default(),
             seconds: Histogram::new(BUCKETS),
             in_work: Gauge::default(),
@@ -47,6 +60,10 @@ impl Default for Metrics {
             authentication_failures: Counter::default(),
             hub_delivered: Counter::default(),
             hub_failed: Counter::default(),
+            metric_samples_written: Counter::default(),
+            metric_samples_refused: Counter::default(),
+            metric_samples_unsorted: Counter::default(),
+            metric_queries: Counter::default(),
         };
         metrics.registered()
     }
@@ -63,13 +80,24 @@ impl Metrics {
         add(r, "nephkeep_authentication_failures", self.authentication_failures.clone());
         add(r, "nephkeep_hub_delivered", self.hub_delivered.clone());
         add(r, "nephkeep_hub_failed", self.hub_failed.clone());
+        add(r, "nephkeep_metrics_samples_written", self.metric_samples_written.clone());
+        add(r, "nephkeep_metrics_samples_refused", self.metric_samples_refused.clone());
+        add(r, "nephkeep_metrics_samples_refused_unsorted", self.metric_samples_unsorted.clone());
+        add(r, "nephkeep_metrics_queries", self.metric_queries.clone());
         self
     }
 
-    /// Also exposes what the record and the transparency log count.
+    /// Also exposes what a part counts about itself, read when someone asks.
     #[must_use]
-    pub fn with_record(mut self, record: RecordMetrics) -> Self {
-        self.registry.register_collector(Box::new(record));
+    pub fn with(mut self, part: impl Collector) -> Self {
+        self.registry.register_collector(Box::new(part));
+        self
+    }
+
+    /// The same with series that name tenants.
+    #[must_use]
+    pub fn with_tenants(mut self, part: impl Collector) -> Self {
+        self.tenants.register_collector(Box::new(part));
         self
     }
 
@@ -79,10 +107,14 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    /// The OpenMetrics text.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    /// The OpenMetrics text; with the series of single tenants only for those who may see them.
+    pub fn text(&self, tenants: bool) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        if tenants {
+            encode_registry(&mut text, &self.tenants)?;
+        }
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -123,7 +155,7 @@ mod tests {
     fn the_text_is_openmetrics_and_counts() {
         let metrics = Metrics::default();
         metrics.answered(&http::Method::GET, http::StatusCode::OK, Duration::from_millis(1));
-        let text = metrics.text().unwrap();
+        let text = metrics.text(false).unwrap();
         assert!(text.contains("nephkeep_http_requests_total{method=\"GET\",status=\"2xx\"} 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }

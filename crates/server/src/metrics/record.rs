@@ -4,7 +4,7 @@ use audit::TransparencyLog;
 use ledger::metrics::{COMMIT_BOUNDS_US, Metrics};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 use std::{fmt, sync::Arc};
@@ -25,10 +25,25 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::
     counter.encode(metric)
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
+pub(super) fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
     let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     let metric = encoder.encode_descriptor(name, Contract::ours().help(name), None, gauge.metric_type())?;
     gauge.encode(metric)
+}
+
+/// One series for each item, under its labels.
+pub(super) fn labelled<'i, T: 'i, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    kind: MetricType,
+    items: impl Iterator<Item = ([(&'static str, &'i str); N], T)>,
+    encode: impl Fn(&T, MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, Contract::ours().help(name), None, kind)?;
+    for (labels, item) in items {
+        encode(&item, family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 impl RecordMetrics {

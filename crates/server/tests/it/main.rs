@@ -12,6 +12,7 @@ mod metrics;
 mod official;
 mod openapi;
 mod principals;
+mod prometheus;
 mod refusals;
 mod stand;
 mod tmf921;

@@ -10,6 +10,7 @@ use server::{Limits, Parts, Server, Settings, hub};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use stores::{
     embed::{Embedder, HashEmbedder},
+    metrics::Tier,
     vectors::VectorIndex,
 };
 use testkit::postgresql;
@@ -103,21 +104,45 @@ impl Ask<'_> {
     }
 }
 
+fn no_series() -> Tier {
+    Tier::nowhere("prometheus-missing", "none was asked for".to_owned())
+}
+
 impl Stand {
     pub async fn new() -> Self {
         Self::with(Limits { watch_wait: Duration::from_secs(5), ..Limits::default() }).await
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::with_series(limits, no_series()).await
+    }
+
+    pub async fn with_series(limits: Limits, series: Tier) -> Self {
         let directory = postgresql::directory();
         let (keystore, _) = Keystore::create(&keys::Settings::under(&directory.path().join("keys"))).unwrap();
-        Self::open(postgresql::url_of(&postgresql::database().await), Arc::new(keystore), limits, None, directory).await
+        Self::open(
+            postgresql::url_of(&postgresql::database().await),
+            Arc::new(keystore),
+            limits,
+            None,
+            directory,
+            series,
+        )
+        .await
     }
 
     /// A second server on the same record; it follows as long as this one leads.
     pub async fn beside(&self) -> Self {
         let (database, keystore) = (self.database.clone(), Arc::clone(&self.app.keystore));
-        Self::open(database, keystore, self.app.limits.clone(), Some(self.admin.clone()), postgresql::directory()).await
+        Self::open(
+            database,
+            keystore,
+            self.app.limits.clone(),
+            Some(self.admin.clone()),
+            postgresql::directory(),
+            no_series(),
+        )
+        .await
     }
 
     /// Stops, and starts again on the same record, with the same limits.
@@ -126,7 +151,7 @@ impl Stand {
         let (limits, admin) = (self.app.limits.clone(), self.admin.clone());
         let mut directories = std::mem::take(&mut self.directories);
         self.stop().await;
-        let mut again = Self::open(database, keystore, limits, Some(admin), postgresql::directory()).await;
+        let mut again = Self::open(database, keystore, limits, Some(admin), postgresql::directory(), no_series()).await;
         again.directories.append(&mut directories);
         again
     }
@@ -137,6 +162,7 @@ impl Stand {
         limits: Limits,
         admin: Option<String>,
         directory: tempfile::TempDir,
+        series: Tier,
     ) -> Self {
         let audit = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
         let settings = ledger::Settings {
@@ -146,12 +172,13 @@ impl Stand {
         };
         let connector = Connector::new(&database.parse().unwrap()).unwrap();
         let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&audit)).await.unwrap();
+        let series = Arc::new(series);
         let embedder: Arc<dyn Embedder> = Arc::new(HashEmbedder);
         let vectors = VectorIndex::open(&directory.path().join("vectors"), embedder.model(), embedder.dimensions());
         let shaper = Arc::new(ToVectors(Arc::clone(&embedder)));
         let relay = Arc::new(Relay::new(&ledger, vec![(vectors.unwrap(), shaper)]));
         relay.start();
-        let parts = Parts { ledger, keystore, audit, relay, embedder };
+        let parts = Parts { ledger, keystore, audit, relay, embedder, series };
         let listen = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
         let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());

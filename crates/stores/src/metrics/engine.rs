@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// A sender gives up before its own patience ends.
 const WRITE_LIMIT: Duration = Duration::from_secs(25);
+/// An answer that is taken apart here, not passed on as it comes.
+const ANSWER_BYTES: usize = 64 << 20;
 
 /// A Prometheus by its release: what it is worth knowing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,22 @@ impl Engine {
         };
         Error::retry(code, what).caused_by(error.without_url())
     }
+}
+
+/// The whole of an answer that is read here; longer ones are refused before they fill the memory.
+pub(super) async fn whole(mut response: reqwest::Response) -> Result<Vec<u8>> {
+    let broken = |error: reqwest::Error| {
+        Error::retry("metrics-engine-failed", "the metrics engine's answer broke off").caused_by(error.without_url())
+    };
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(broken)? {
+        if body.len() + piece.len() > ANSWER_BYTES {
+            let what = "the metrics engine's answer is too long; ask for a shorter range, or narrow it with match[]";
+            return Err(Error::invalid("metrics-answer-too-long", what).with("limit", ANSWER_BYTES));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 /// `application/x-www-form-urlencoded`.

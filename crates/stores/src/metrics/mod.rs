@@ -4,6 +4,7 @@
 //! and their own retention. Every series carries a forced `tenant`, every read a forced matcher for it.
 
 pub mod contract;
+mod depth;
 mod engine;
 mod local;
 mod metadata;

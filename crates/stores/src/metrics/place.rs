@@ -10,11 +10,16 @@ pub enum Place {
     /// `prometheus+http://HOST/PREFIX?write=URL`: a server that speaks Prometheus's API; samples go to `write`, else
     /// to its `/api/v1/write`.
     Remote { base: String, write: Option<String> },
+    /// `none`: no metrics are kept.
+    None,
 }
 
 impl Place {
     /// A relative directory is relative to `beside`.
     pub fn parse(url: &str, beside: &Path) -> Result<Self> {
+        if url == "none" {
+            return Ok(Self::None);
+        }
         if let Some(rest) = url.strip_prefix("prometheus+local:") {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             return if path.is_empty() { Err(unsupported()) } else { Ok(Self::Local(beside.join(path))) };
@@ -39,7 +44,8 @@ impl Place {
 }
 
 fn unsupported() -> Error {
-    let what = "a metrics store reads like prometheus+local:///some/directory or prometheus+http://host:9090?write=URL";
+    let what =
+        "a metrics store reads like prometheus+local:///some/directory, prometheus+http://host:9090?write=URL, or none";
     Error::invalid("settings-store-unsupported", what)
 }
 
@@ -53,6 +59,7 @@ mod tests {
         let read = |url: &str| Place::parse(url, Path::new("/base"));
         assert_eq!(read("prometheus+local:metrics").unwrap(), Place::Local("/base/metrics".into()));
         assert_eq!(read("prometheus+local:///var/m").unwrap(), Place::Local("/var/m".into()));
+        assert_eq!(read("none").unwrap(), Place::None);
         let remote =
             |base: &str, write: Option<&str>| Place::Remote { base: base.into(), write: write.map(Into::into) };
         assert_eq!(read("prometheus+http://h:1/p").unwrap(), remote("http://h:1/p", None));

@@ -1,7 +1,10 @@
 //! A query made to see one tenant only: the forced matcher is set into every selector of the syntax tree, and the text
 //! sent on is printed from that tree. What cannot be printed and read back as the same tree is refused.
 
-use super::contract::{Contract, Retention};
+use super::{
+    contract::{Contract, Retention},
+    depth,
+};
 use model::{Error, Result, Tenant};
 use promql_parser::{
     label::{METRIC_NAME, MatchOp, Matcher, Matchers},
@@ -95,6 +98,9 @@ pub fn concerns(rule: &str, tenant: &Tenant) -> bool {
 fn parse(text: &str) -> Result<Expr> {
     if text.len() > QUERY_BYTES {
         return Err(malformed(&format!("an expression has at most {QUERY_BYTES} bytes")));
+    }
+    if depth::at_most(text) > depth::DEEPEST {
+        return Err(malformed(&format!("an expression nests at most {} levels deep", depth::DEEPEST)));
     }
     parser::parse(text).map_err(|why| malformed(&why))
 }
@@ -310,6 +316,43 @@ mod tests {
         for rule in ["up == 0", "up{tenant=\"a\"} + up", "up{tenant=~\"a\"}", "up{tenant=\"b\"}", "("] {
             assert!(!concerns(rule, &tenant()), "{rule}");
         }
+    }
+
+    /// On the stack of a worker thread, in a build without optimisation.
+    #[test]
+    fn no_depth_of_nesting_overflows_the_stack() {
+        let worker = std::thread::Builder::new().stack_size(2 << 20);
+        let tried = worker.spawn(|| {
+            let shapes = [
+                ("(", "up", ")"),
+                ("-", "up", ""),
+                ("- ", "up", ""),
+                ("up + ", "up", ""),
+                ("up ^ ", "up", ""),
+                ("up == bool ", "up", ""),
+                ("up or ", "up", ""),
+                ("up AND ON (x) ", "up", ""),
+                ("abs(", "up", ")"),
+                ("sum by (a) (", "up", ")"),
+                ("", "up", " offset 5m"),
+                ("", "up", " @ 5"),
+                ("", "up", "[5m:1m]"),
+                ("max_over_time(", "up", "[5m:1m])"),
+                ("label_replace(", "up", ", \"a\", \"b\", \"c\", \"d\")"),
+                ("{a=\"", "up", "\"}"),
+                ("(up + ", "up", ")"),
+            ];
+            for (before, middle, after) in shapes {
+                for times in [10, 60, 190, 1_000, 3_000] {
+                    let text = format!("{}{middle}{}", before.repeat(times), after.repeat(times));
+                    let accepted = scoped(&text).is_ok();
+                    assert!(!accepted || times < 1_000, "{times} times {before:?}…{after:?}");
+                }
+            }
+            let wide = format!("sum(up) + max({})", ["up"; 90].join(" or "));
+            scoped(&wide).unwrap();
+        });
+        tried.unwrap().join().unwrap();
     }
 
     proptest! {

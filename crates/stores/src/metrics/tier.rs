@@ -2,7 +2,7 @@
 
 use super::{
     contract::Retention,
-    engine::{Engine, Login, Version},
+    engine::{Engine, Login, Version, whole},
     local::{Local, LocalOptions},
     metadata::Metadata,
     place::Place,
@@ -43,7 +43,7 @@ pub struct EngineStatus {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `local`, `remote` or `unavailable`.
+    /// `local`, `remote`, `unavailable` or `off`.
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
@@ -63,6 +63,8 @@ pub struct Status {
 pub struct Written {
     pub written: Counts,
     pub refused: Counts,
+    /// Of the refused: those that were only in the company of an offender when the search for it was given up.
+    pub unsorted: Counts,
     /// The first reason for a refusal.
     pub why: String,
 }
@@ -130,6 +132,10 @@ impl Tier {
                 let engines = vec![(Retention::Governed, engine)];
                 (Kept::Elsewhere { version: OnceCell::new() }, engines, None)
             }
+            Place::None => {
+                let reason = "the settings keep no metrics (stores.metrics = \"none\")".to_owned();
+                (Kept::Nowhere { code: "metrics-off", reason }, Vec::new(), None)
+            }
         };
         Ok(Self { kept, engines, local: Mutex::new(local), metadata: Metadata::default() })
     }
@@ -167,7 +173,9 @@ impl Tier {
                 let found = self.version().await;
                 ("remote", None, found.as_ref().ok().cloned(), found.err().map(|error| error.to_string()))
             }
-            Kept::Nowhere { reason, .. } => ("unavailable", None, None, Some(reason.clone())),
+            Kept::Nowhere { code, reason } => {
+                (if *code == "metrics-off" { "off" } else { "unavailable" }, None, None, Some(reason.clone()))
+            }
         };
         let remote_write = version.as_ref().map(|version| match version.understands().protocol {
             Protocol::V1 => "1.0",
@@ -225,13 +233,14 @@ impl Tier {
         };
         let Batches { by_class, refused, described, .. } = batches;
         let Refusal { counts, first, .. } = refused;
-        let mut done = Written { written: Counts::default(), refused: counts, why: first };
+        let mut done = Written { refused: counts, why: first, ..Written::default() };
         // All engines first: half a body is stored only where an engine fails in the middle.
         let targets = by_class.iter().map(|(class, batch)| Ok((self.engine(*class)?, batch)));
         for (engine, batch) in targets.collect::<Result<Vec<_>>>()? {
             let sent = send::send(engine, batch).await?;
             done.written.add(sent.written);
             done.refused.add(sent.refused);
+            done.unsorted.add(sent.unsorted);
             if done.why.is_empty() {
                 done.why = sent.why;
             }
@@ -285,7 +294,7 @@ impl Tier {
         for class in classes {
             let engine = self.engine(*class)?;
             let response = engine.ask(path, parameters, limit).await?;
-            let body = response.bytes().await.map_err(|error| engine.unreachable(error))?;
+            let body = whole(response).await?;
             let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             // The governed engine cannot ask the platform's for labels, which is why both are asked here.
             let known = |said: &&str| *said == "not implemented" && engine.is_local();
@@ -317,11 +326,7 @@ impl Tier {
         parameters: Vec<(String, String)>,
     ) -> Result<Vec<Series>> {
         let response = self.expression(path, tenant, query, parameters, READ_LIMIT).await?;
-        let body = response.bytes().await.map_err(|error| {
-            Error::retry("metrics-engine-failed", "the metrics engine's answer broke off")
-                .caused_by(error.without_url())
-        })?;
-        series(&data(&body)?)
+        series(&data(&whole(response).await?)?)
     }
 }
 

@@ -297,3 +297,94 @@ async fn a_server_elsewhere_is_written_and_read_through_the_same_code() {
     child.wait().unwrap();
     assert_eq!(tier.query(&a, "load", None).await.unwrap_err().code(), "metrics-unavailable");
 }
+
+/// What a server elsewhere may answer with: this status to every write, its version to everything else.
+struct Refusing {
+    address: std::net::SocketAddr,
+    writes: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Refusing {
+    async fn with(status: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let writes = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+        let seen = std::sync::Arc::clone(&writes);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, status, std::sync::Arc::clone(&seen)));
+            }
+        });
+        Self { address, writes }
+    }
+}
+
+async fn answer(
+    stream: tokio::net::TcpStream,
+    status: u16,
+    writes: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+) -> Option<()> {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::io::BufReader::new(stream);
+    loop {
+        let (mut path, mut length) = (String::new(), 0_usize);
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().ok()?;
+            } else if path.is_empty() {
+                path = line;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let (status, text) = if path.contains("/write") {
+            writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            (status, "no\n".to_owned())
+        } else {
+            (200, r#"{"status":"success","data":{"version":"2.42.0"}}"#.to_owned())
+        };
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        stream.get_mut().write_all(head.as_bytes()).await.ok()?;
+    }
+}
+
+async fn refusing(status: u16) -> (Refusing, Tier) {
+    let server = Refusing::with(status).await;
+    let place = Place::parse(&format!("prometheus+http://{}", server.address), Path::new("/")).unwrap();
+    (server, Tier::open(&place, Options::default()))
+}
+
+/// What is wrong with our rights, the path or the engine is wrong with no sample: the sender must keep it.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_said_of_samples_makes_them_never_storable() {
+    let body = || version_1(&[(&[("__name__", "x")], 1.0, 1)]);
+    for status in [401, 403, 404, 405, 407, 408, 415, 429, 500, 502, 503] {
+        let (_server, tier) = refusing(status).await;
+        let error = tier.write(&tenant("a"), Protocol::V1, body()).await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("metrics-engine-failed", model::ErrorKind::Retry), "{status}");
+    }
+    for status in [400, 409, 413, 422] {
+        let (_server, tier) = refusing(status).await;
+        let done = tier.write(&tenant("a"), Protocol::V1, body()).await.unwrap();
+        assert_eq!((done.written, done.refused, done.unsorted), (samples(0), samples(1), samples(0)), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_for_bad_samples_ends_and_tells_what_it_left_unsorted() {
+    let (server, tier) = refusing(400).await;
+    let all: Vec<Series<'_>> = vec![(&[("__name__", "x")], 1.0, 1); 1_000];
+    let done = tier.write(&tenant("a"), Protocol::V1, version_1(&all)).await.unwrap();
+    let requests = server.writes.load(std::sync::atomic::Ordering::SeqCst);
+    assert!((64..90).contains(&requests), "{requests}");
+    assert_eq!((done.written, done.refused), (samples(0), samples(1_000)));
+    assert!(done.unsorted.samples > 900 && done.why == "no", "{done:?}");
+}

@@ -6,18 +6,14 @@ use axum::extract::State;
 use http::StatusCode;
 use ledger::Leadership;
 use model::{Error, Json};
-use std::future::{Ready, ready};
+use stores::metrics::Status;
 
 /// How this server and its record are.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", security(("token" = [])), responses(
     (status = 200, body = shapes::Status),
     (status = 401, body = shapes::Problem),
 ))]
-pub fn status(State(app): State<App>, call: Call) -> Ready<Answer> {
-    ready(told(&app, call))
-}
-
-fn told(app: &App, call: Call) -> Answer {
+pub async fn status(State(app): State<App>, call: Call) -> Answer {
     call.query.finish("none")?;
     let published = app.ledger.published()?.ok_or_else(|| Error::retry("record-starting", "the record is opening"))?;
     let mut record = Json::object();
@@ -42,6 +38,31 @@ fn told(app: &App, call: Call) -> Answer {
         .with("record", record)
         .with("audit", audit)
         .with("keystore", keystore)
-        .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>());
+        .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>())
+        .with("metrics", metrics(app.series.status().await));
     Ok(answer(StatusCode::OK, &body))
+}
+
+fn metrics(status: Status) -> Json {
+    let mut shown = Json::object().with("kind", status.kind);
+    let facts = [("program", status.program), ("version", status.version), ("reason", status.reason)];
+    for (name, fact) in facts {
+        if let Some(fact) = fact {
+            shown.set(name, fact);
+        }
+    }
+    if let Some(version) = status.remote_write {
+        shown.set("remote_write", version);
+    }
+    for engine in status.engines {
+        let mut told = Json::object().with("state", engine.state).with("restarts", engine.restarts);
+        if let Some(pid) = engine.pid {
+            told.set("pid", u64::try_from(pid).unwrap_or(0));
+        }
+        if let Some(reason) = engine.reason {
+            told.set("reason", reason);
+        }
+        shown.set(engine.class, told);
+    }
+    shown
 }

@@ -64,6 +64,7 @@ impl House {
 /// The running engines. `stop` them; dropped, they are told to stop and not waited for.
 #[derive(Debug)]
 pub struct Local {
+    directory: PathBuf,
     program: Program,
     scrape_token: String,
     engines: [(Retention, Engine); 2],
@@ -83,7 +84,7 @@ impl Local {
             .map_err(|error| Error::bug("a password cannot be hashed").caused_by(error))?;
         let installation = installation(&directory)?;
         let house = House {
-            directory,
+            directory: directory.clone(),
             account,
             program: program.clone(),
             installation,
@@ -105,7 +106,7 @@ impl Local {
         let supervised =
             [begin(Retention::Governed, ports[0], Some(ports[1])), begin(Retention::Platform, ports[1], None)];
         let engines = [(Retention::Governed, engine(ports[0])), (Retention::Platform, engine(ports[1]))];
-        Ok(Self { program, scrape_token, engines, supervised })
+        Ok(Self { directory, program, scrape_token, engines, supervised })
     }
 
     #[must_use]
@@ -139,11 +140,15 @@ impl Local {
         self.supervised[usize::from(class == Retention::Platform)].pid()
     }
 
-    /// Stops both and releases the directory.
+    /// Stops both, waits until their processes are gone (one that was just starting too), and releases the directory.
     pub async fn stop(self) -> Result<()> {
         let [governed, platform] = self.supervised;
         let (one, two) = tokio::join!(governed.stop(), platform.stop());
-        one.and(two)
+        one.and(two)?;
+        for class in Retention::ALL {
+            child::end_orphans(&self.directory.join(class.as_str()).join("data")).await?;
+        }
+        Ok(())
     }
 
     /// The processes that a killed supervisor left behind in a directory.

@@ -1,7 +1,8 @@
 //! Series for one engine, encoded one after the other, so that any run of them is a message.
 
-use super::{Protocol, labels::Labels};
+use super::{DECODED_BYTES, Protocol, labels::Labels};
 use crate::metrics::{contract::Retention, wire};
+use model::{Error, Result};
 use std::{collections::BTreeMap, ops::Range};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,11 +59,13 @@ pub struct Batches {
     pub by_class: BTreeMap<Retention, Batch>,
     pub refused: Refusal,
     pub described: Vec<Described>,
+    /// What references into the table of symbols came to, written out.
+    unfolded: usize,
 }
 
 impl Batches {
     pub(super) fn new(protocol: Protocol) -> Self {
-        Self { protocol, by_class: BTreeMap::new(), refused: Refusal::default(), described: Vec::new() }
+        Self { protocol, by_class: BTreeMap::new(), refused: Refusal::default(), described: Vec::new(), unfolded: 0 }
     }
 
     pub(super) fn of(&mut self, class: Retention, head: impl FnOnce() -> Vec<u8>) -> &mut Batch {
@@ -75,8 +78,26 @@ impl Batches {
         })
     }
 
+    /// A symbol costs its sender two bytes each time, and us its length: no body becomes more than a body of version 1
+    /// may be.
+    pub(super) fn unfold(&mut self, bytes: usize) -> Result<()> {
+        self.unfolded = self.unfolded.saturating_add(bytes);
+        if self.unfolded > DECODED_BYTES {
+            let what = "the labels of this body are too large when they are written out; send smaller batches";
+            return Err(Error::invalid("body-too-large", what).with("limit", DECODED_BYTES));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_exemplars(&mut self, count: u64) {
+        if count > 0 && self.refused.first.is_empty() {
+            "the labels of an exemplar are too long".clone_into(&mut self.refused.first);
+        }
+        self.refused.counts.exemplars += count;
+    }
+
     pub(super) fn refuse(&mut self, labels: &Labels<'_>, counts: Counts, why: &'static str) {
-        if self.refused.series == 0 {
+        if self.refused.first.is_empty() {
             self.refused.first = format!("{}: {why}", labels.shown());
         }
         self.refused.series += 1;

@@ -21,8 +21,16 @@ impl<'a> Labels<'a> {
         self.list.clear();
     }
 
+    /// One more than can be stored is enough to refuse the series by.
     pub fn push(&mut self, name: &'a str, value: &'a str, references: (u32, u32)) {
-        self.list.push((name, value, references));
+        if self.list.len() <= LABELS_MOST {
+            self.list.push((name, value, references));
+        }
+    }
+
+    /// What they take written out.
+    pub fn bytes(&self) -> usize {
+        self.list.iter().map(|(name, value, _)| name.len() + value.len()).sum()
     }
 
     pub fn name(&self) -> Option<&'a str> {

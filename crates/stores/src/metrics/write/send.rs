@@ -6,8 +6,13 @@ use http::{StatusCode, header};
 use model::{Error, Result};
 use std::ops::Range;
 
-/// Requests one bad batch may cost: enough to find some ten offenders among thousands.
+/// Requests one bad batch may cost: enough to find some ten offenders among thousands. The runs left then are sent
+/// whole, once each; what is refused of them is refused unsorted, and that is told.
 const HALVINGS: usize = 64;
+/// What repeating never makes good. Everything else is repeated: another status says something about the engine, the
+/// way to it or our rights there, not about the samples.
+const OF_SAMPLES: [StatusCode; 4] =
+    [StatusCode::BAD_REQUEST, StatusCode::CONFLICT, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
 const STATED: [&str; 3] = [
     "x-prometheus-remote-write-samples-written",
     "x-prometheus-remote-write-histograms-written",
@@ -23,6 +28,8 @@ pub struct Sent {
     pub written: Counts,
     /// Not stored, and sending it again will not help.
     pub refused: Counts,
+    /// Of those: refused together with an offender, not found to be one.
+    pub unsorted: Counts,
     /// The first thing the engine said about that.
     pub why: String,
 }
@@ -40,10 +47,6 @@ pub async fn send(target: &Target, batch: &Batch) -> Result<Sent> {
     let mut requests = 0;
     while let Some(run) = waiting.pop() {
         let counts = batch.counts(run.clone());
-        if requests >= HALVINGS {
-            sent.refused.add(counts);
-            continue;
-        }
         requests += 1;
         match post(target, batch, run.clone()).await? {
             Reply::Taken(stated) => sent.written.add(stated.unwrap_or(counts)),
@@ -55,6 +58,11 @@ pub async fn send(target: &Target, batch: &Batch) -> Result<Sent> {
             }
             Reply::Refused(None, why) if run.len() == 1 => {
                 sent.refused.add(counts);
+                sent.note(why);
+            }
+            Reply::Refused(None, why) if requests > HALVINGS => {
+                sent.refused.add(counts);
+                sent.unsorted.add(counts);
                 sent.note(why);
             }
             Reply::Refused(None, why) => {
@@ -99,9 +107,8 @@ async fn post(target: &Target, batch: &Batch, run: Range<usize>) -> Result<Reply
         return Ok(Reply::Taken(stated));
     }
     let words = first_line(&response.text().await.unwrap_or_default());
-    let passing = [StatusCode::TOO_MANY_REQUESTS, StatusCode::UNAUTHORIZED, StatusCode::REQUEST_TIMEOUT];
     let of_sample = SAMPLE_FAULTS.iter().any(|fault| words.contains(fault));
-    if of_sample || (status.is_client_error() && !passing.contains(&status)) {
+    if of_sample || OF_SAMPLES.contains(&status) {
         return Ok(Reply::Refused(stated, words));
     }
     let what = "the metrics engine could not store the samples; send them again";

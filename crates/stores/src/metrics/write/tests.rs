@@ -239,6 +239,39 @@ fn nonsense_and_bombs_are_refused() {
     assert_eq!(refused(Protocol::V2, &packed(&wrong)), "remote-write-malformed");
 }
 
+/// A few bytes for each time a long symbol is used must not become its length each time.
+#[test]
+fn what_a_table_of_symbols_unfolds_to_is_bounded() {
+    let long = "x".repeat(1 << 20);
+    let symbols: Vec<String> = ["", "__name__", "up", "job", &long].map(str::to_owned).to_vec();
+    let named = |refs: Vec<u32>| Series2 {
+        labels_refs: refs,
+        samples: vec![Sample { value: 1.0, timestamp: 1 }],
+        ..Series2::default()
+    };
+    let message = |timeseries: Vec<Series2>| packed(&Request2 { symbols: symbols.clone(), timeseries });
+    let often = message(vec![named(vec![1, 2, 3, 4]); 100]);
+    for engine in [OLD, NEW] {
+        let error = decode(Protocol::V2, &often, &tenant(), engine).unwrap_err();
+        assert_eq!((error.code(), error.fact("limit")), ("body-too-large", Some("67108864")));
+    }
+    let some = decode(Protocol::V2, &message(vec![named(vec![1, 2, 3, 4]); 10]), &tenant(), OLD).unwrap();
+    assert_eq!(some.by_class[&Retention::Governed].len(), 10);
+    // Of one series with a million labels a hundred or so are looked at before it is refused.
+    let wide = decode(Protocol::V2, &message(vec![named([3, 4].repeat(1 << 20))]), &tenant(), OLD);
+    assert_eq!(wide.unwrap_err().code(), "body-too-large");
+    let wide =
+        decode(Protocol::V2, &message(vec![named([vec![1, 2], [3, 2].repeat(1 << 20)].concat())]), &tenant(), OLD);
+    assert_eq!(wide.unwrap().refused.series, 1);
+    let exemplar = Exemplar2 { labels_refs: [3, 4].repeat(1 << 20), value: 1.0, timestamp: 1 };
+    let with = Series2 { exemplars: vec![exemplar], ..named(vec![1, 2]) };
+    let batches = decode(Protocol::V2, &message(vec![with]), &tenant(), OLD).unwrap();
+    assert_eq!((batches.refused.counts.exemplars, batches.refused.counts.samples), (1, 0));
+    assert_eq!(batches.by_class[&Retention::Governed].counts(0..1), Counts { samples: 1, ..Counts::default() });
+    let empty = Request2 { symbols: vec![String::new(); (1 << 20) + 1], timeseries: Vec::new() };
+    assert_eq!(decode(Protocol::V2, &packed(&empty), &tenant(), OLD).unwrap_err().code(), "body-too-large");
+}
+
 #[test]
 fn content_types_declare_a_version_or_none() {
     let declared = |text: &str| Protocol::declared(Some(text));

@@ -13,8 +13,12 @@ use crate::metrics::{
     scope::{self, TENANT},
     wire::{self, Field, Fields},
 };
-use model::{Result, Tenant};
+use model::{Error, Result, Tenant};
 
+/// As in Prometheus: the characters of all labels of an exemplar.
+const EXEMPLAR_CHARS: usize = 128;
+/// An empty symbol costs two bytes on the wire and sixteen here.
+const SYMBOLS_MOST: usize = 1 << 20;
 /// The suffixes of a histogram's or summary's series.
 const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
@@ -32,6 +36,10 @@ impl<'a> Table<'a> {
         for field in Fields(message) {
             let field = field?;
             if field.number == 4 {
+                if symbols.len() >= SYMBOLS_MOST {
+                    let what = "the body names too many symbols; send smaller batches";
+                    return Err(Error::invalid("body-too-large", what).with("limit", SYMBOLS_MOST));
+                }
                 symbols.push(field.value.text()?);
                 raw.extend_from_slice(field.raw);
             }
@@ -63,7 +71,10 @@ pub fn read(message: &[u8], tenant: &Tenant, engine: Engine, batches: &mut Batch
         }
         labels.clear();
         rest.clear();
-        let (counts, told) = series(field.value.bytes()?, &table, target, &mut labels, &mut rest)?;
+        let Read { counts, told, overlong } = series(field.value.bytes()?, &table, target, &mut labels, &mut rest)?;
+        batches.refuse_exemplars(overlong);
+        let help = told.as_ref().map_or(0, |told| told.help.len() + told.unit.len());
+        batches.unfold(labels.bytes() + rest.len() + help)?;
         if let Err(why) = labels.settle(tenant.as_str(), table.tenant, engine) {
             batches.refuse(&labels, counts, why);
             continue;
@@ -83,6 +94,15 @@ pub fn read(message: &[u8], tenant: &Tenant, engine: Engine, batches: &mut Batch
     Ok(())
 }
 
+/// What a series holds besides its labels.
+#[derive(Default)]
+struct Read {
+    counts: Counts,
+    told: Option<Described>,
+    /// Exemplars that no engine stores.
+    overlong: u64,
+}
+
 /// Labels 1, samples 2, histograms 3, exemplars 4, metadata 5.
 fn series<'a>(
     bytes: &'a [u8],
@@ -90,8 +110,8 @@ fn series<'a>(
     target: Protocol,
     labels: &mut Labels<'a>,
     rest: &mut Vec<u8>,
-) -> Result<(Counts, Option<Described>)> {
-    let (mut counts, mut told) = (Counts::default(), None);
+) -> Result<Read> {
+    let mut read = Read::default();
     for field in Fields(bytes) {
         let field = field?;
         let copied = match field.number {
@@ -100,20 +120,21 @@ fn series<'a>(
                 continue;
             }
             2 => {
-                counts.samples += 1;
+                read.counts.samples += 1;
                 2
             }
             3 => {
-                counts.histograms += 1;
+                read.counts.histograms += 1;
                 if target == Protocol::V1 { 4 } else { 3 }
             }
             4 => {
-                counts.exemplars += 1;
-                exemplar(field, table, target, rest)?;
+                let stored = exemplar(field, table, target, rest)?;
+                read.counts.exemplars += u64::from(stored);
+                read.overlong += u64::from(!stored);
                 continue;
             }
             5 => {
-                told = Some(metadata(field.value.bytes()?, table)?);
+                read.told = Some(metadata(field.value.bytes()?, table)?);
                 if target == Protocol::V2 {
                     rest.extend_from_slice(field.raw);
                 }
@@ -127,7 +148,7 @@ fn series<'a>(
         }
         wire::put_bytes(rest, copied, inner);
     }
-    Ok((counts, told))
+    Ok(read)
 }
 
 /// Packed references, name and value in turn.
@@ -142,22 +163,28 @@ fn pairs<'a>(field: Field<'a>, table: &Table<'a>, mut each: impl FnMut((&'a str,
     Ok(())
 }
 
-/// Version 1 has it as field 3 with its labels written out.
-fn exemplar<'a>(field: Field<'a>, table: &Table<'a>, target: Protocol, rest: &mut Vec<u8>) -> Result<()> {
-    let mut inner = Vec::new();
+/// Version 1 has it as field 3 with its labels written out. False for one whose labels are too long.
+fn exemplar<'a>(field: Field<'a>, table: &Table<'a>, target: Protocol, rest: &mut Vec<u8>) -> Result<bool> {
+    let (mut inner, mut chars) = (Vec::new(), 0);
     for part in Fields(field.value.bytes()?) {
         let part = part?;
         match part.number {
-            1 => pairs(part, table, |(name, _), (value, _)| put_label(&mut inner, name, value))?,
+            1 => pairs(part, table, |(name, _), (value, _)| {
+                chars += [name, value].map(|text| text.chars().take(EXEMPLAR_CHARS + 1).count()).iter().sum::<usize>();
+                if chars <= EXEMPLAR_CHARS {
+                    put_label(&mut inner, name, value);
+                }
+            })?,
             2 | 3 => inner.extend_from_slice(part.raw),
             _ => {}
         }
     }
     match target {
+        _ if chars > EXEMPLAR_CHARS => return Ok(false),
         Protocol::V1 => wire::put_bytes(rest, 3, &inner),
         Protocol::V2 => rest.extend_from_slice(field.raw),
     }
-    Ok(())
+    Ok(true)
 }
 
 fn metadata(bytes: &[u8], table: &Table<'_>) -> Result<Described> {
