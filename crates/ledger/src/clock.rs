@@ -1,7 +1,13 @@
 //! The only place of this crate that reads clocks.
 
 use rustix::time::{ClockId, clock_gettime};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// A moment on CLOCK_BOOTTIME: it goes on while the machine sleeps, and never back (RECORD 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +27,20 @@ impl Moment {
     }
 }
 
-/// Microseconds since 1970; a clock before 1970 reads as 0 and the hybrid clock goes on from its last value.
-pub(crate) fn wall_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+/// The wall clock of a record: the machine's, and by how much a test has set it wrong. Clones are the same clock.
+#[derive(Debug, Clone, Default)]
+pub struct Wall(Arc<AtomicI64>);
+
+impl Wall {
+    /// Microseconds since 1970; a clock before 1970 reads as 0 and the hybrid clock goes on from its last value.
+    pub(crate) fn micros(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX).saturating_add_signed(self.0.load(Relaxed))
+    }
+    /// Sets it forward, or back, as an administrator or a time server does to a machine.
+    pub fn step(&self, micros: i64) {
+        self.0.fetch_add(micros, Relaxed);
+    }
 }
 
 /// Days since 1970 of a moment in microseconds.

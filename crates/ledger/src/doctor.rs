@@ -2,7 +2,7 @@
 //! keep values to itself, do the clocks agree, is the schema this build's, are partitions ready.
 
 use crate::{
-    clock,
+    clock::Wall,
     connection::{ADMINISTRATION, Connector, classify},
     migrations::{self, Phase},
 };
@@ -106,9 +106,9 @@ async fn setting(client: &Client, (name, good, otherwise, remedy): Rule) -> Resu
 /// The round trip bounds how well two clocks can be compared; it counts for the server.
 async fn clocks(client: &Client) -> Result<Fact> {
     let text = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
-    let before = clock::wall_micros();
+    let before = Wall::default().micros();
     let row = client.query_one(text, &[]).await.map_err(|e| classify(&e))?;
-    let after = clock::wall_micros();
+    let after = Wall::default().micros();
     let theirs = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     let apart = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
     let poor = apart > CLOCK_POOR_MICROS;
@@ -166,7 +166,7 @@ async fn log(client: &Client, shard: Shard) -> Result<Vec<Fact>> {
         verdict: if ready { Verdict::Good } else { Verdict::Poor },
         remedy: if ready { "" } else { "the leader makes them: does one run?" },
     };
-    let ahead_micros = Hlc(hlc.cast_unsigned()).micros().saturating_sub(clock::wall_micros());
+    let ahead_micros = Hlc(hlc.cast_unsigned()).micros().saturating_sub(Wall::default().micros());
     let backwards = ahead_micros > CLOCK_POOR_MICROS;
     let time = Fact {
         name: "clock of the log",

@@ -3,7 +3,7 @@
 use crate::{
     ChangePage, Content, Resource, Settings,
     cache::{Cache, Held},
-    changes, clock,
+    changes,
     committer::{self, Job, Offenders, Stored, Waiting},
     connection::{ADMINISTRATION, Connector},
     erasure,
@@ -233,7 +233,7 @@ impl Ledger {
             return error;
         }
         let entry = Entry::Act {
-            hlc: Hlc::from_micros(clock::wall_micros()).0,
+            hlc: Hlc::from_micros(self.inner.record.settings.wall.micros()).0,
             principal: (*access.principal).to_owned(),
             tenant: access.tenant.as_str().to_owned(),
             action: action.as_str().to_owned(),

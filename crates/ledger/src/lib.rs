@@ -33,6 +33,7 @@ pub mod system;
 mod together;
 mod write;
 
+pub use clock::Wall;
 pub use gateway::{Leadership, Ledger};
 pub use groups::{DeadLetter, Group as ConsumerGroup, GroupKey, Membership, Partition};
 pub use metrics::Metrics;

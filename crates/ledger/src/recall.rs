@@ -33,7 +33,7 @@ pub(crate) async fn written(client: &Client, first: u64, last: u64) -> Result<Ve
     rows.iter().map(write).collect()
 }
 
-/// A request of the last two days: its last position, how many writes it had, and the tag of its body.
+/// A request that is still known: its last position, how many writes it had, and the tag of its body.
 pub(crate) async fn request(
     client: &Client,
     tenant: &Tenant,

@@ -20,6 +20,8 @@ pub struct Partition {
     pub name: String,
     /// The first moment after it, as PostgreSQL's partition bound has it.
     pub until: Date,
+    /// An interrupted detach has left it half-way: nobody sees its rows any more.
+    pending: bool,
 }
 
 impl Timed {
@@ -40,23 +42,43 @@ const PARTITIONS: &str = "
 /// Partitions that lie wholly before a day.
 pub async fn expired(client: &Client, table: Timed, before: Date) -> Result<Vec<Partition>> {
     let found = partitions(client, table).await?;
-    Ok(found.into_iter().filter(|(partition, _)| partition.until <= before).map(|(partition, _)| partition).collect())
+    Ok(found.into_iter().filter(|partition| partition.until <= before).collect())
 }
 
-/// Detaches and drops them, oldest first; returns what went. The caller has made sure that nothing holds them back
-/// (archived, no legal hold).
-pub async fn drop_expired(client: &Client, table: Timed, before: Date) -> Result<Vec<Partition>> {
-    let mut gone = Vec::new();
-    for (partition, pending) in partitions(client, table).await? {
-        if partition.until <= before {
-            detach(client, table, &partition, pending).await?;
-            gone.push(partition);
+/// Partitions that lie wholly before a day, without the `kept` latest of them that hold any row: a clock that jumps
+/// makes nothing older. Empty ones go too, except the latest, which may still be written to.
+pub async fn superseded(client: &Client, table: Timed, before: Date, kept: usize) -> Result<Vec<Partition>> {
+    let mut closed = expired(client, table, before).await?;
+    let (mut filled, mut superseded) = (0, Vec::new());
+    let latest = closed.last().map(|partition| partition.until);
+    while let Some(partition) = closed.pop() {
+        if partition.pending || filled >= kept {
+            superseded.push(partition);
+        } else if !is_empty(client, &partition).await? {
+            filled += 1;
+        } else if Some(partition.until) != latest {
+            superseded.push(partition);
         }
     }
-    Ok(gone)
+    superseded.reverse();
+    Ok(superseded)
 }
 
-async fn detach(client: &Client, table: Timed, partition: &Partition, pending: bool) -> Result<()> {
+async fn is_empty(client: &Client, partition: &Partition) -> Result<bool> {
+    let text = format!("SELECT NOT EXISTS (SELECT FROM nephkeep.{})", quoted(&partition.name));
+    Ok(client.query_one(&text, &[]).await.map_err(|e| classify(&e))?.get(0))
+}
+
+/// Detaches and drops them in this order; returns what went. The caller has made sure that nothing holds them back
+/// (archived, no legal hold).
+pub async fn drop_all(client: &Client, table: Timed, partitions: Vec<Partition>) -> Result<Vec<Partition>> {
+    for partition in &partitions {
+        detach(client, table, partition).await?;
+    }
+    Ok(partitions)
+}
+
+async fn detach(client: &Client, table: Timed, partition: &Partition) -> Result<()> {
     let failed = |e: tokio_postgres::Error| {
         let cause = classify(&e);
         Error::new(cause.kind(), "retention-failed", "an expired partition could not be detached; it is tried again")
@@ -64,7 +86,7 @@ async fn detach(client: &Client, table: Timed, partition: &Partition, pending: b
             .caused_by(cause)
     };
     let (table, name) = (table.table(), quoted(&partition.name));
-    let how = if pending { "FINALIZE" } else { "CONCURRENTLY" };
+    let how = if partition.pending { "FINALIZE" } else { "CONCURRENTLY" };
     client
         .batch_execute(&format!("ALTER TABLE nephkeep.{table} DETACH PARTITION nephkeep.{name} {how}"))
         .await
@@ -72,7 +94,7 @@ async fn detach(client: &Client, table: Timed, partition: &Partition, pending: b
     client.batch_execute(&format!("DROP TABLE nephkeep.{name}")).await.map_err(failed)
 }
 
-async fn partitions(client: &Client, table: Timed) -> Result<Vec<(Partition, bool)>> {
+async fn partitions(client: &Client, table: Timed) -> Result<Vec<Partition>> {
     let name = format!("nephkeep.{}", table.table());
     let rows = client.query(PARTITIONS, &[&name]).await.map_err(|e| classify(&e))?;
     let known = rows.iter().map(|row| {
@@ -81,10 +103,10 @@ async fn partitions(client: &Client, table: Timed) -> Result<Vec<(Partition, boo
             Error::corrupt("partition-unknown", "a partition's bound is not a day; somebody else made it")
                 .with("partition", &name)
         })?;
-        Ok((Partition { name, until }, row.get(2)))
+        Ok(Partition { name, until, pending: row.get(2) })
     });
-    let mut known: Vec<(Partition, bool)> = known.collect::<Result<_>>()?;
-    known.sort_by_key(|(partition, _)| partition.until);
+    let mut known: Vec<Partition> = known.collect::<Result<_>>()?;
+    known.sort_by_key(|partition| partition.until);
     Ok(known)
 }
 

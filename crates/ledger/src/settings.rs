@@ -1,5 +1,6 @@
 //! How a record is opened.
 
+use crate::Wall;
 use model::Shard;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Positions per partition of the change log.
     pub change_partition: u64,
+    /// A test sets it wrong.
+    pub wall: Wall,
     #[cfg(feature = "seeded-bugs")]
     pub seeded_bug: Option<SeededBug>,
 }
@@ -78,6 +81,7 @@ impl Default for Settings {
             batch_groups: 512,
             batch_bytes: 4 << 20,
             change_partition: 5_000_000,
+            wall: Wall::default(),
             #[cfg(feature = "seeded-bugs")]
             seeded_bug: None,
         }

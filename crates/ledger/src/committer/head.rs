@@ -2,7 +2,7 @@
 
 use super::{fault::Fault, session::Session};
 use crate::{
-    clock::{self, Moment},
+    clock::Moment,
     connection::classify,
     publish::Life,
     read::rows::{signed, unsigned},
@@ -84,7 +84,7 @@ pub(crate) async fn create(client: &Client, record: &Record) -> Result<()> {
             ON CONFLICT (shard) DO NOTHING RETURNING shard, ordinal, random, hlc)
         INSERT INTO nephkeep.history (shard, ordinal, random, parent_ordinal, fork_n, hlc)
         SELECT shard, ordinal, random, NULL, 1, hlc FROM head";
-    let hlc = signed(Hlc::from_micros(clock::wall_micros()).0);
+    let hlc = signed(Hlc::from_micros(record.settings.wall.micros()).0);
     client.execute(text, &[&shard, &random, &hlc, &lease_ms(record)]).await.map_err(|error| classify(&error))?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{
     statement,
 };
 use crate::{
-    clock::{self, Moment},
+    clock::Moment,
     read::rows::signed,
     record::Record,
 };
@@ -75,7 +75,7 @@ impl<'a> Leader<'a> {
         let Won { session, term } = won;
         record.lives.set(head::lives(session.client(), record.shard()).await?);
         record.see_erasures().await?;
-        let micros = clock::wall_micros().max(term.hlc.micros());
+        let micros = record.settings.wall.micros().max(term.hlc.micros());
         let width = record.settings.change_partition;
         let ensured = partitions::ensure(session.client(), width, term.next, micros).await?;
         let written = term.next - 1;
@@ -102,7 +102,7 @@ impl<'a> Leader<'a> {
     }
 
     pub(crate) fn tick(&mut self) -> Hlc {
-        self.hlc = self.hlc.next(clock::wall_micros());
+        self.hlc = self.hlc.next(self.record.settings.wall.micros());
         self.hlc
     }
 
@@ -144,7 +144,7 @@ impl<'a> Leader<'a> {
     }
 
     async fn partitions_ahead(&mut self, waiting: &mut Waiting) -> Flow {
-        let micros = clock::wall_micros().max(self.hlc.micros());
+        let micros = self.record.settings.wall.micros().max(self.hlc.micros());
         if self.ensured.covers(self.next, micros) {
             return Flow::Continue(());
         }

@@ -6,15 +6,16 @@
 use crate::{
     clock,
     connection::classify,
-    retention::{Timed, drop_expired},
+    retention::{self, Timed},
 };
 use jiff::civil::Date;
 use model::{Error, Result};
 use tokio_postgres::Client;
 
 const AHEAD: u64 = 2;
-/// Idempotency keys are kept for at least a day, and looked up today and yesterday.
-const REQUEST_DAYS: i32 = 1;
+/// Days before today's whose idempotency keys are kept: days on which there were any, not days of the calendar. A clock
+/// that jumps makes a day end early, but not three: a key is known for at least 24 hours of real time.
+const REQUEST_DAYS: usize = 3;
 
 /// Up to where partitions stand; beyond, `ensure` has to run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +50,19 @@ pub(crate) async fn ensure(client: &Client, width: u64, next: u64, micros: u64) 
     for part in parts {
         create(client, &part).await.map_err(failed)?;
     }
-    drop_requests(client, date_of(day - REQUEST_DAYS)?).await;
+    drop_requests(client, date_of(day)?).await;
     // The next call comes while one partition ahead is still untouched.
     Ok(Ensured { n: (first + 1) * width, day })
 }
 
-/// Requests are looked up over two days: what is older has expired. Somebody's long query (a dump) must not hold up the
-/// committer: what cannot be dropped now goes with a later day.
-async fn drop_requests(client: &Client, before: Date) {
+/// Somebody's long query (a dump) must not hold up the committer: what cannot be dropped now goes with a later day.
+async fn drop_requests(client: &Client, today: Date) {
     let dropped = async {
         client.batch_execute("SET lock_timeout = '500ms'").await.map_err(failed)?;
-        let dropped = drop_expired(client, Timed::Request, before).await;
+        let dropped = match retention::superseded(client, Timed::Request, today, REQUEST_DAYS).await {
+            Ok(superseded) => retention::drop_all(client, Timed::Request, superseded).await,
+            Err(error) => Err(error),
+        };
         client.batch_execute("SET lock_timeout = 0").await.map_err(failed)?;
         dropped
     };

@@ -2,6 +2,7 @@
 -- op: 0 read, 1 require absent, 2 require present, 3 require version, 4 create, 5 replace, 6 put, 7 delete,
 --     8 idempotency key (last member of its group; `expected` = how many writes the group has),
 --     9 use of a subject's key for keyed digests only (first member of its group).
+-- A request is looked for on every day that is kept, whatever the clock says: a probe of a few unique indexes.
 -- verdict: 0 ok, 1 version-conflict, 2 exists, 3 absent, 4 reseal-version, 5 reseal-key, 6 subject-erased,
 --     7 idempotency-replay, 8 idempotency-mismatch, 9 write-only (a read of a restricted document).
 WITH m AS MATERIALIZED (
@@ -40,8 +41,7 @@ decided AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT i.n, i.writes, i.body_tag FROM nephkeep.request i
         WHERE m.op = 8 AND i.tenant = m.tenant AND i.principal = m.principal AND i.key = m.request_key
-            AND i.day BETWEEN date '1970-01-01' + ($4::int4 - 1) AND date '1970-01-01' + $4::int4
-        LIMIT 1
+        ORDER BY i.day DESC LIMIT 1
     ) q ON true
     LEFT JOIN nephkeep.subject s ON s.tenant = m.tenant AND s.subject = m.subject
 ),

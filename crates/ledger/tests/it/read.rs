@@ -193,9 +193,35 @@ async fn expired_partitions_are_detached_and_dropped() {
     let before = "2026-12-15".parse().unwrap();
     let names = |gone: Vec<Partition>| gone.into_iter().map(|partition| partition.name).collect::<Vec<_>>();
     assert_eq!(names(retention::expired(&client, Timed::Audit, before).await.unwrap()), ["audit_a"]);
-    assert_eq!(names(retention::drop_expired(&client, Timed::Audit, before).await.unwrap()), ["audit_a"]);
-    assert_eq!(names(retention::drop_expired(&client, Timed::Request, before).await.unwrap()), ["request_a"]);
-    assert!(retention::drop_expired(&client, Timed::Audit, before).await.unwrap().is_empty());
+    for (table, name) in [(Timed::Audit, "audit_a"), (Timed::Request, "request_a")] {
+        let expired = retention::expired(&client, table, before).await.unwrap();
+        assert_eq!(names(retention::drop_all(&client, table, expired).await.unwrap()), [name]);
+        assert!(retention::expired(&client, table, before).await.unwrap().is_empty());
+    }
     let left: i64 = client.query_one("SELECT count(*) FROM nephkeep.audit", &[]).await.unwrap().get(0);
     assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_partitions_with_rows_are_kept_however_far_the_day() {
+    let (client, _pool) = filled().await;
+    for day in [1, 2, 3, 8, 9, 10] {
+        let text = format!(
+            "CREATE TABLE nephkeep.request_{day} PARTITION OF nephkeep.request \
+             FOR VALUES FROM ('2026-11-{day:02}') TO ('2026-11-{:02}')",
+            day + 1
+        );
+        client.batch_execute(&text).await.unwrap();
+    }
+    let rows = "INSERT INTO nephkeep.request SELECT day::date, 't', 'p', 'k', '', 1, 1, 1, 200
+        FROM unnest(ARRAY['2026-11-01', '2026-11-02', '2026-11-08', '2026-11-10']) day";
+    client.batch_execute(rows).await.unwrap();
+    let superseded = async |day: &str| {
+        let found = retention::superseded(&client, Timed::Request, day.parse().unwrap(), 2).await.unwrap();
+        found.into_iter().map(|partition| partition.name).collect::<Vec<_>>()
+    };
+    assert_eq!(superseded("2026-11-03").await, [""; 0]);
+    assert_eq!(superseded("2026-11-08").await, [""; 0], "3 is empty, but the latest before that day");
+    assert_eq!(superseded("2026-11-10").await, ["request_1", "request_3"]);
+    assert_eq!(superseded("2036-11-10").await, ["request_1", "request_2", "request_3", "request_9"]);
 }
