@@ -9,11 +9,7 @@ use super::{
     session::Session,
     statement,
 };
-use crate::{
-    clock::Moment,
-    read::rows::signed,
-    record::Record,
-};
+use crate::{clock::Moment, read::rows::signed, record::Record};
 use model::{Error, Hlc, Result};
 use std::{ops::ControlFlow, time::Duration};
 use tokio::sync::watch;
