@@ -83,6 +83,13 @@ for question in "restore a backup of the orchestrator" "what happens when a key 
     "$program" --dir "$directory" knowledge search "$question" --limit 1
 done
 
+step "Events: the log as CloudEvents, read by a consumer group"
+"$program" --dir "$directory" events topics
+"$program" --dir "$directory" events consume intent.lifecycle --group demo --from earliest --count 3
+echo "the group goes on where it was:"
+"$program" --dir "$directory" events consume intent.lifecycle --group demo --count 1 -o json
+"$program" --dir "$directory" events groups
+
 step "Damage one object of a copy: verify names it, a rebuild mends it"
 chosen=$("$program" --dir "$directory" knowledge list --limit 1000 | sed 1d | awk '{print $1}' | shuf -n 1)
 index=$(ls "$directory"/vectors/generation-*.vectors)

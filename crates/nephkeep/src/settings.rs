@@ -65,6 +65,8 @@ pub struct Settings {
     pub metrics_token_file: Option<PathBuf>,
     /// How often our own page is kept, in seconds.
     pub scrape_every_s: u32,
+    /// The policy of topics, where it is not the built-in one.
+    pub topics: Option<PathBuf>,
     pub listen: SocketAddr,
     /// Where a follower sends writers; `http://LISTEN` when not said.
     pub public_url: Option<String>,
@@ -85,6 +87,8 @@ struct Draft {
     server: Server,
     keys: Keys,
     audit: Audit,
+    #[serde(default)]
+    events: Events,
     #[serde(default)]
     postgresql: Postgresql,
     #[serde(default)]
@@ -122,6 +126,12 @@ struct Keys {
 struct Audit {
     directory: String,
     keys: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Events {
+    topics: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -222,6 +232,7 @@ impl Draft {
                     let malformed = |_| Error::invalid("settings-malformed", what).with("value", &value);
                     self.metrics.scrape_seconds = Some(value.parse().map_err(malformed)?);
                 }
+                "NEPHKEEP_TOPICS" => self.events.topics = Some(value),
                 "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
@@ -252,6 +263,7 @@ impl Draft {
             scrape_every_s: scrape_seconds(self.metrics.scrape_seconds)?,
             prometheus: self.metrics.prometheus.as_deref().map(at),
             metrics_token_file: self.metrics.token_file.as_deref().map(at),
+            topics: self.events.topics.as_deref().map(at),
             listen,
             public_url: self.server.public_url,
             key_directories: at_least_two("keys.directories", &self.keys.directories, base)?,

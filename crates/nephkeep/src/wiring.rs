@@ -19,7 +19,11 @@ use ledger::{
     server::{Local, LocalOptions},
 };
 use model::{Error, Position, Result, Shard};
-use relay::{Relay, knowledge::ToVectors};
+use relay::{
+    Relay,
+    events::{Events, Topics, topics},
+    knowledge::ToVectors,
+};
 use server::{Parts, Server};
 use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
@@ -140,6 +144,20 @@ fn relay(settings: &Settings, ledger: &Ledger) -> Result<Arc<Relay>> {
     Ok(Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::new(embedder))))])))
 }
 
+/// The event tier: the record's own log under a policy of topics.
+fn events(settings: &Settings, ledger: &Ledger) -> Result<Arc<Events>> {
+    let topics = match &settings.topics {
+        None => Topics::read(topics::BUILT_IN)?,
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                layout::io_error("settings-unreadable", "the policy of topics cannot be read", path, error)
+            })?;
+            Topics::read(&text).map_err(|error| error.with("file", path.display()))?
+        }
+    };
+    Ok(Arc::new(Events::new(ledger, topics)))
+}
+
 /// What the record and the door stand on.
 struct Base {
     keystore: Arc<Keystore>,
@@ -168,7 +186,8 @@ impl Base {
         let bound = async {
             self.continues(&ledger).map_err(Failure::environment)?;
             let relay = relay(settings, &ledger).map_err(Failure::environment)?;
-            let server = self.bind(layout, listen, &ledger, &relay).await?;
+            let events = events(settings, &ledger).map_err(Failure::environment)?;
+            let server = self.bind(layout, listen, &ledger, (&relay, events)).await?;
             Ok((relay, server))
         };
         match Box::pin(bound).await {
@@ -191,12 +210,19 @@ impl Base {
         }
     }
 
-    async fn bind(&self, layout: &Layout, listen: SocketAddr, ledger: &Ledger, relay: &Arc<Relay>) -> Outcome<Server> {
+    async fn bind(
+        &self,
+        layout: &Layout,
+        listen: SocketAddr,
+        ledger: &Ledger,
+        (relay, events): (&Arc<Relay>, Arc<Events>),
+    ) -> Outcome<Server> {
         let parts = Parts {
             ledger: ledger.clone(),
             keystore: Arc::clone(&self.keystore),
             audit: Arc::clone(&self.audit),
             relay: Arc::clone(relay),
+            events,
             embedder: Arc::new(HashEmbedder),
             series: Arc::clone(&self.metrics),
         };

@@ -131,7 +131,7 @@ pub fn overloaded() -> Error {
 async fn answer(router: Router, app: &App, peer: SocketAddr, mut request: Request<Body>) -> Response {
     let begun = clock::monotonic();
     let (method, path) = (request.method().clone(), request.uri().path_and_query().cloned());
-    let watches = request.uri().path() == crate::http::WATCH;
+    let watches = crate::http::waits(request.uri().path());
     let permit = app.requests.try_acquire().ok();
     if permit.is_none() && !watches {
         app.metrics.shed.inc();

@@ -28,6 +28,9 @@ use utoipa::{
         network_intents::create, network_intents::get,
         knowledge::list, knowledge::put, knowledge::get, knowledge::delete, search::search, search::retrieve,
         copies::list, copies::act,
+        events::topics, events::read, events::one, events::open::open,
+        events::groups::list, events::groups::get, events::groups::put, events::groups::seek, events::groups::delete,
+        events::members::join, events::members::leave, events::members::poll, events::members::commit,
     ),
     modifiers(&Token),
 )]

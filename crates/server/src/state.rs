@@ -11,7 +11,7 @@ use audit::TransparencyLog;
 use keys::Keystore;
 use ledger::Ledger;
 use model::tmf921;
-use relay::Relay;
+use relay::{Relay, events::Events};
 use std::{fmt, ops::Deref, sync::Arc};
 use stores::{embed::Embedder, metrics::Tier};
 use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
@@ -29,6 +29,7 @@ pub struct Inner {
     pub keystore: Arc<Keystore>,
     pub audit: Arc<TransparencyLog>,
     pub relay: Arc<Relay>,
+    pub events: Arc<Events>,
     /// Makes vectors of questions, as it did of the stored texts.
     pub embedder: Arc<dyn Embedder>,
     /// The metrics copy.
@@ -55,6 +56,7 @@ pub struct Parts {
     pub keystore: Arc<Keystore>,
     pub audit: Arc<TransparencyLog>,
     pub relay: Arc<Relay>,
+    pub events: Arc<Events>,
     pub embedder: Arc<dyn Embedder>,
     pub series: Arc<Tier>,
 }
@@ -62,13 +64,18 @@ pub struct Parts {
 impl App {
     #[must_use]
     pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, hub: hub::Policy) -> Self {
-        let counted = RecordMetrics { record: parts.ledger.metrics(), audit: Arc::clone(&parts.audit) };
+        let counted = RecordMetrics {
+            record: parts.ledger.metrics(),
+            audit: Arc::clone(&parts.audit),
+            events: Arc::clone(&parts.events),
+        };
         let copies = CopyMetrics { relay: Arc::clone(&parts.relay), series: Arc::clone(&parts.series) };
         Self(Arc::new(Inner {
             ledger: parts.ledger,
             keystore: parts.keystore,
             audit: parts.audit,
             relay: parts.relay,
+            events: parts.events,
             embedder: parts.embedder,
             series: parts.series,
             metric_gates: Arc::new(Gates::new(&limits.metric)),

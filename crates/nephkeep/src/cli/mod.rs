@@ -8,6 +8,7 @@ mod copies;
 mod doctor;
 mod down;
 mod drill;
+mod events;
 mod explain;
 mod history;
 mod intent;
@@ -105,6 +106,7 @@ enum Verb {
     Configuration(configuration::Arguments),
     Knowledge(knowledge::Arguments),
     Metrics(metrics::Arguments),
+    Events(events::Arguments),
     Verify(copies::Verify),
     Diff(copies::Diff),
     Rebuild(copies::Rebuild),
@@ -129,6 +131,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Configuration(arguments) => configuration::run(&global, arguments).await,
         Verb::Knowledge(arguments) => knowledge::run(&global, &arguments).await,
         Verb::Metrics(arguments) => metrics::run(&global, &arguments).await,
+        Verb::Events(arguments) => events::run(&global, arguments).await,
         Verb::Verify(verb) => copies::verify(&global, &verb).await,
         Verb::Diff(verb) => copies::diff(&global, &verb).await,
         Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,
@@ -180,7 +183,8 @@ mod tests {
 
     #[test]
     fn every_mutating_verb_can_be_tried_dry() {
-        const MUTATING: [&str; 14] = [
+        const MUTATING: [&str; 15] = [
+            "seek",
             "rebuild",
             "up",
             "down",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod drill;
+mod events;
 mod faults;
 mod import;
 mod knowledge;

@@ -31,6 +31,37 @@ pub struct Attributes {
     pub partition_key: String,
 }
 
+impl Attributes {
+    /// As CloudEvents over HTTP writes them: what is not a visible character, and `"` and `%`, percent-encoded.
+    #[must_use]
+    pub fn headers(&self) -> [(&'static str, String); 7] {
+        let plain = |text: &str| {
+            text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+                match byte {
+                    b'"' | b'%' => put_hex(&mut out, byte),
+                    b'!'..=b'~' => out.push(char::from(byte)),
+                    _ => put_hex(&mut out, byte),
+                }
+                out
+            })
+        };
+        [
+            ("ce-specversion", "1.0".to_owned()),
+            ("ce-id", plain(&self.id)),
+            ("ce-source", plain(&self.source)),
+            ("ce-type", plain(&self.kind)),
+            ("ce-subject", plain(&self.subject)),
+            ("ce-time", plain(&self.time)),
+            ("ce-partitionkey", plain(&self.partition_key)),
+        ]
+    }
+}
+
+fn put_hex(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend(['%', char::from(DIGITS[usize::from(byte >> 4)]), char::from(DIGITS[usize::from(byte & 15)])]);
+}
+
 fn action(change: &Change) -> &'static str {
     match change.action {
         ChangeAction::Created => "created",
@@ -219,8 +250,10 @@ mod tests {
         assert_eq!(attributes.id, said("id"));
         assert_eq!(attributes.source, said("source"));
         assert_eq!(attributes.kind, said("type"));
-        assert_eq!((attributes.subject, attributes.time), (said("subject"), said("time")));
+        assert_eq!((&attributes.subject, &attributes.time), (&said("subject"), &said("time")));
         assert_eq!(attributes.partition_key, said("partitionkey"));
+        let odd = Attributes { subject: "a b\"%\u{e9}".into(), ..attributes };
+        assert_eq!(odd.headers()[4], ("ce-subject", "a%20b%22%25%C3%A9".to_owned()));
     }
 
     proptest! {

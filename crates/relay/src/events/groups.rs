@@ -97,7 +97,7 @@ impl Events {
         Ok(false)
     }
 
-    /// Groups of the caller's tenant; who may read no topic of one sees it all the same, it holds no data.
+    /// Groups of the caller's tenant; who may not read every topic of one sees it all the same, it holds no data.
     pub async fn groups(&self, access: &Access) -> Result<Vec<Group>> {
         self.ledger.groups(&access.tenant, None).await
     }
@@ -221,7 +221,7 @@ impl Events {
     }
 
     /// The group, for a caller who may read each of its topics.
-    async fn permitted(&self, access: &Access, name: &str) -> Result<GroupKey> {
+    pub async fn permitted(&self, access: &Access, name: &str) -> Result<GroupKey> {
         let group = self.group(access, name).await?;
         self.allowed_by_name(access, &group.topics()).await?;
         key(access, name)

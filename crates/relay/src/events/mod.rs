@@ -146,6 +146,19 @@ impl Events {
         self.batch(access, &scope, after, limit, wait).await
     }
 
+    /// The event at a position; `event-unknown` where the topic tells none to this caller.
+    pub async fn one(&self, access: &Access, topic: &Arc<Topic>, at: Position) -> Result<Event> {
+        self.ledger.permit(access, topic.right()).await?;
+        let found = self.ledger.tenant_changes_at(&access.tenant, &[at]).await?.into_iter().next().flatten();
+        match found.filter(|change| topic.tells(change)) {
+            Some(change) => Ok(Event { topic: Arc::clone(topic), change }),
+            None => {
+                let message = "no event of this topic stands at this position";
+                Err(Error::not_found("event-unknown", message).with("topic", &topic.name).with("position", at))
+            }
+        }
+    }
+
     async fn batch(
         &self,
         access: &Access,

@@ -23,6 +23,17 @@ pub enum Data {
     Audit,
 }
 
+impl Data {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Sealed => "sealed",
+            Self::Audit => "audit",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     pub name: Arc<str>,

@@ -17,8 +17,12 @@ use http::{HeaderValue, StatusCode, header};
 use model::Error;
 use std::future::{Ready, ready as now};
 
-/// Long-polls and event streams: counted apart from short requests.
-pub const WATCH: &str = "/api/v1/watch";
+/// Long-polls and event streams are counted apart from short requests.
+#[must_use]
+pub fn waits(path: &str) -> bool {
+    let events = path.strip_prefix("/api/v1/events/");
+    path == "/api/v1/watch" || events.is_some_and(|rest| rest.starts_with("topics/") || rest.ends_with("/poll"))
+}
 
 pub fn router(app: App) -> Router {
     Router::new()

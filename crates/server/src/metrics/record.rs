@@ -1,4 +1,4 @@
-//! What the record and the transparency log count about themselves, read when someone asks.
+//! What the record, the transparency log and the event tier count about themselves, read when someone asks.
 
 use audit::TransparencyLog;
 use ledger::metrics::{COMMIT_BOUNDS_US, Metrics};
@@ -7,6 +7,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
+use relay::events::Events;
 use std::{fmt, sync::Arc};
 use stores::metrics::Contract;
 
@@ -17,6 +18,7 @@ type Bare = Vec<(String, String)>;
 pub struct RecordMetrics {
     pub record: Arc<Metrics>,
     pub audit: Arc<TransparencyLog>,
+    pub events: Arc<Events>,
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
@@ -81,6 +83,12 @@ impl Collector for RecordMetrics {
         gauge(e, "nephkeep_audit_size", self.audit.size())?;
         counter(e, "nephkeep_audit_positions", a.positions)?;
         counter(e, "nephkeep_audit_syncs", a.syncs)?;
-        counter(e, "nephkeep_audit_failures", a.failures)
+        counter(e, "nephkeep_audit_failures", a.failures)?;
+        let events = self.events.counted();
+        counter(e, "nephkeep_events_delivered", events.delivered)?;
+        counter(e, "nephkeep_events_polls", events.polls)?;
+        counter(e, "nephkeep_events_commits", events.commits)?;
+        counter(e, "nephkeep_events_fenced", events.fenced)?;
+        counter(e, "nephkeep_events_opened", events.opened)
     }
 }

@@ -4,7 +4,11 @@ use audit::TransparencyLog;
 use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
 use ledger::{Ledger, connection::Connector};
-use relay::{Relay, knowledge::ToVectors};
+use relay::{
+    Relay,
+    events::{Events, Topics, topics::BUILT_IN},
+    knowledge::ToVectors,
+};
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, hub};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -178,7 +182,8 @@ impl Stand {
         let shaper = Arc::new(ToVectors(Arc::clone(&embedder)));
         let relay = Arc::new(Relay::new(&ledger, vec![(vectors.unwrap(), shaper)]));
         relay.start();
-        let parts = Parts { ledger, keystore, audit, relay, embedder, series };
+        let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
+        let parts = Parts { ledger, keystore, audit, relay, events, embedder, series };
         let listen = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
         let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());

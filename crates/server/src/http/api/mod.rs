@@ -1,4 +1,4 @@
-//! Our own API under `/api/v1`: configuration, transactions, the log, history, audit, status, principals, keys.
+//! Our own API under `/api/v1`: events, configuration, transactions, the log, history, audit, status, principals, keys.
 //!
 //! Bodies are read by `model::json` (duplicate keys, depth and size refused), never by serde; answers that carry
 //! documents are written by it too, so that numbers keep their digits.
@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod configuration;
 pub mod copies;
+pub mod events;
 pub mod history;
 pub mod keys;
 pub mod knowledge;
@@ -22,7 +23,7 @@ use crate::state::App;
 use axum::{
     Router,
     response::Response,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use http::StatusCode;
 use ledger::{Content, Resource};
@@ -56,8 +57,24 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/retrieve", post(search::retrieve))
         .route("/api/v1/copies", get(copies::list))
         .route("/api/v1/copies/{name}", post(copies::act))
+        .merge(event_routes())
         .route("/api/v1/network-intents", post(network_intents::create))
         .route("/api/v1/network-intents/{id}", get(network_intents::get))
+}
+
+fn event_routes() -> Router<App> {
+    use events::{groups, members, open};
+    Router::new()
+        .route("/api/v1/events/topics", get(events::topics))
+        .route("/api/v1/events/topics/{topic}", get(events::read))
+        .route("/api/v1/events/topics/{topic}/{position}", get(events::one))
+        .route("/api/v1/events/groups", get(groups::list))
+        .route("/api/v1/events/groups/{group}", get(groups::get).put(groups::put).delete(groups::delete))
+        .route("/api/v1/events/groups/{group}/seek", post(groups::seek))
+        .route("/api/v1/events/groups/{group}/members/{member}", put(members::join).delete(members::leave))
+        .route("/api/v1/events/groups/{group}/members/{member}/poll", post(members::poll))
+        .route("/api/v1/events/groups/{group}/members/{member}/commit", post(members::commit))
+        .route("/api/v1/open", post(open::open))
 }
 
 /// An attribute of a body that has not the value it must have.

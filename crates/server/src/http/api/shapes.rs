@@ -241,3 +241,150 @@ pub struct AuditPage {
     /// Still to be looked at: send as `from` and `to`.
     pub rest: Option<AuditRange>,
 }
+
+/// A CloudEvent 1.0. `source` and `id` together name it for ever.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CloudEvent {
+    pub specversion: String,
+    /// The position of the change: `shard.incarnation.n`.
+    pub id: String,
+    /// `/tenants/TENANT/topics/TOPIC`.
+    pub source: String,
+    /// `nephkeep.TOPIC.created`, `.updated` or `.deleted`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The id of the resource.
+    pub subject: String,
+    pub time: String,
+    /// Events of one key are in order within their partition.
+    pub partitionkey: String,
+    pub datacontenttype: String,
+    pub data: EventData,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct EventData {
+    pub kind: String,
+    pub id: String,
+    pub version: u64,
+    pub action: String,
+    pub class: String,
+    /// Topics of `audit` data: who did it.
+    pub principal: Option<String>,
+    /// Topics of `sealed` data: the envelope in base64; `POST /api/v1/open` opens it.
+    pub sealed: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Topic {
+    pub name: String,
+    pub kinds: Vec<String>,
+    /// `clear`, `sealed` or `audit`.
+    pub data: String,
+    pub partitions: u32,
+    pub retention_days: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Topics {
+    pub topics: Vec<Topic>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewConsumerGroup {
+    pub topics: Vec<String>,
+    /// Where a new group begins: `earliest` (so when absent), `latest`, a position or a time.
+    pub from: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct GroupPartition {
+    pub topic: String,
+    pub partition: u32,
+    /// Everything up to here is done.
+    pub committed: String,
+    /// Who reads it.
+    pub member: Option<String>,
+    /// Positions of the log that are not committed, the group's or not.
+    pub behind: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct GroupMember {
+    pub name: String,
+    pub principal: String,
+    pub lease_seconds: u64,
+    /// Its lease is over; whoever polls next takes its partitions.
+    pub expired: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConsumerGroup {
+    pub name: String,
+    /// Goes up with every change of who reads what.
+    pub epoch: u64,
+    pub topics: Vec<String>,
+    pub behind: u64,
+    pub members: Vec<GroupMember>,
+    pub partitions: Vec<GroupPartition>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConsumerGroups {
+    pub groups: Vec<ConsumerGroup>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Seek {
+    /// `earliest`, `latest`, a position (then what comes after it) or a time (then what came from it on).
+    pub to: String,
+    /// All of the group's topics when absent.
+    pub topic: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sought {
+    pub position: String,
+    /// How many were moved.
+    pub partitions: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Join {
+    /// 5 to 300; 30 when absent. Polls and commits renew it.
+    pub lease_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Membership {
+    pub member: String,
+    pub epoch: u64,
+    pub partitions: Vec<GroupPartition>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Commit {
+    /// `events-epoch` of the poll that gave the events.
+    pub epoch: u64,
+    /// Everything up to here is done.
+    pub position: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Committed {
+    /// For how many of the member's partitions it holds.
+    pub partitions: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OpenEvents {
+    /// Ids of events, at most 1000.
+    pub positions: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OpenedEvents {
+    /// In the order asked: versions of resources, or `{position, state}` with state `withheld` or `absent`.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Vec<Document>,
+}

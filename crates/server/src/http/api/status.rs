@@ -32,12 +32,18 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
     record.set("published", published.to_string());
     let audit = Json::object().with("entries", app.audit.size()).with("checkpoint_size", app.audit.checkpoint().size);
     let keystore = Json::object().with("generation", app.keystore.generation()).with("epoch", app.keystore.epoch());
+    let counted = app.events.counted();
+    let events = Json::object()
+        .with("topics", app.events.topics().all().count() as u64)
+        .with("delivered", counted.delivered)
+        .with("fenced", counted.fenced);
     let body = Json::object()
         .with("version", env!("CARGO_PKG_VERSION"))
         .with("started", app.started.to_string())
         .with("record", record)
         .with("audit", audit)
         .with("keystore", keystore)
+        .with("events", events)
         .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>())
         .with("metrics", metrics(app.series.status().await));
     Ok(answer(StatusCode::OK, &body))
