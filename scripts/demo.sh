@@ -26,6 +26,8 @@ note_pids() {
         pid=$(head -n 1 "$file" 2>/dev/null || true)
         if [[ $pid =~ ^[0-9]+$ ]]; then pids+=("$pid"); fi
     done < <(find "$work" \( -name 'postmaster.pid' -o -name '*.pid' \) 2>/dev/null)
+    while IFS= read -r pid; do pids+=("$pid"); done < <(
+        "$program" --dir "$directory" status 2>/dev/null | awk '/^metrics\..*\.pid/ {print $2}')
 }
 
 clean() {
@@ -103,6 +105,22 @@ echo "named  $named"
 [ "$chosen" = "$named" ]
 "$program" --dir "$directory" rebuild vectors
 "$program" --dir "$directory" diff vectors
+
+step "Ask the metrics: PromQL over what was kept of our own page, and its counters against the record"
+if "$program" --dir "$directory" status | grep -q '^metrics.kind *local'; then
+    # The first page is kept within some seconds of the start.
+    counted=sum\(nephkeep_intents_created_total\)
+    for _ in $(seq 60); do
+        answer=$("$program" --dir "$directory" metrics query "$counted" 2>/dev/null || true)
+        if [ "$(wc -l <<<"$answer")" -gt 1 ]; then break; fi
+        sleep 1
+    done
+    echo "? $counted"
+    echo "$answer"
+    "$program" --dir "$directory" verify metrics
+else
+    echo "skipped, engine missing: no prometheus program"
+fi
 
 step "Status"
 "$program" --dir "$directory" status

@@ -5,6 +5,7 @@ mod changes;
 mod clock;
 mod committer;
 pub mod connection;
+mod counts;
 pub mod doctor;
 pub mod erasure;
 mod events;
@@ -34,6 +35,7 @@ mod together;
 mod write;
 
 pub use clock::Wall;
+pub use counts::Counts;
 pub use gateway::{Leadership, Ledger};
 pub use groups::{DeadLetter, Group as ConsumerGroup, GroupKey, Membership, Partition};
 pub use metrics::Metrics;

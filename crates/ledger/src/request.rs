@@ -100,7 +100,7 @@ pub struct Change {
     pub stored: Bytes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeAction {
     Created,
     Updated,

@@ -6,6 +6,7 @@
 
 mod compare;
 mod copy;
+pub mod counters;
 pub mod events;
 pub mod knowledge;
 pub mod search;

@@ -1,4 +1,4 @@
-//! Follows the log for what this server keeps in memory: principals and subscriptions; a follower also looks at least
+//! Follows the log for what this server keeps in memory: principals, subscriptions, counts of documents; a follower also looks at least
 //! every two seconds which erasures the leader has begun.
 //!
 //! A change of either kind is rare and makes the whole kind be read again: no half-applied state, no second decoder.
@@ -17,6 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
     let mut stopped = app.stop.subscribe();
     let mut pause = Duration::from_millis(100);
+    app.documents.begin(from);
     loop {
         let turned = tokio::select! {
             turned = turn(&app, from, &mut hub) => turned,
@@ -28,7 +29,10 @@ pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
                 tracing::debug!(code = error.code(), "following the log: {error}");
                 if error.code() == "position-voided" {
                     match reload(&app, &mut hub).await {
-                        Ok(at) => from = at,
+                        Ok(at) => {
+                            app.documents.begin(at);
+                            from = at;
+                        }
                         Err(error) => tracing::debug!(code = error.code(), "reading again: {error}"),
                     }
                 }
@@ -57,5 +61,6 @@ async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Positio
         principals::load(app).await?;
     }
     hub.settle(app, touched(Kind::Hub)).await?;
+    app.documents.count(&page);
     Ok(page.next)
 }

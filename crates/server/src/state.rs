@@ -5,7 +5,7 @@ use crate::{
     hub,
     identity::Authenticator,
     limits::Limits,
-    metrics::{CopyMetrics, Metrics, RecordMetrics},
+    metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, RecordMetrics},
 };
 use audit::TransparencyLog;
 use keys::Keystore;
@@ -38,6 +38,7 @@ pub struct Inner {
     pub authenticator: Authenticator,
     pub limits: Limits,
     pub metrics: Metrics,
+    pub documents: Arc<Documents>,
     pub hub: hub::Policy,
     pub started: jiff::Timestamp,
     /// What every `href` begins with.
@@ -70,6 +71,7 @@ impl App {
             events: Arc::clone(&parts.events),
         };
         let copies = CopyMetrics { relay: Arc::clone(&parts.relay), series: Arc::clone(&parts.series) };
+        let documents = Arc::<Documents>::default();
         Self(Arc::new(Inner {
             ledger: parts.ledger,
             keystore: parts.keystore,
@@ -80,7 +82,11 @@ impl App {
             series: parts.series,
             metric_gates: Arc::new(Gates::new(&limits.metric)),
             authenticator,
-            metrics: Metrics::default().with(counted).with(copies),
+            metrics: Metrics::default()
+                .with(counted)
+                .with(copies)
+                .with_tenants(DocumentMetrics(Arc::clone(&documents))),
+            documents,
             hub,
             started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),

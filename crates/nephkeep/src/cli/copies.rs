@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 /// Compare copies with the record, key by key, at one position
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nephkeep verify                 every copy\n  nephkeep verify vectors -o json\n\n\
+    after_help = "Examples:\n  nephkeep verify                 every copy\n  nephkeep verify vectors -o json\n  \
+    nephkeep verify metrics         the counters of documents against the log\n\n\
     Exit 1 when a copy differs; `nephkeep diff` names the keys, `nephkeep rebuild` mends them."
 )]
 pub struct Verify {
-    /// The copy [default: all of them]
+    /// The copy [default: all that are made from the log]
     copy: Option<String>,
 }
 

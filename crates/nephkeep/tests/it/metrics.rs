@@ -70,6 +70,10 @@ fn engines_keep_our_own_page_outlive_nobody_and_are_on_loopback_only() {
     // Both classes of what the page shows are there, and one expression reads across them.
     let published: u64 = first_value(&home, "nephkeep_record_published_position").parse().unwrap();
     assert!(published > 0);
+    // Whatever page was kept last, its counters are those of the log at the position that it names.
+    assert_eq!(first_value(&home, "nephkeep_intents_created_total"), "1");
+    let verified = home.run(&["verify", "metrics", "-o", "json"]).exits(0).json();
+    assert_eq!((&verified[0]["differing"], &verified[0]["objects"]), (&0.into(), &1.into()), "{verified}");
     let table = home.run(&["metrics", "query", "nephkeep_record_published_position"]).exits(0);
     assert!(table.out.lines().nth(1).unwrap().contains("tenant=\"default\""), "{}", table.out);
     let range = home.run(&["metrics", "range", "nephkeep_record_epoch", "--last", "5m", "--step", "15s"]).exits(0);

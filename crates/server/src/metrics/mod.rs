@@ -1,9 +1,11 @@
 //! What the door counts about itself, exposed as OpenMetrics at `/metrics`. Help comes from the contract.
 
 mod copies;
+mod documents;
 mod record;
 
 pub use copies::CopyMetrics;
+pub use documents::{DocumentMetrics, Documents};
 pub use record::RecordMetrics;
 
 use prometheus_client::{

@@ -4,7 +4,7 @@ use crate::stand::{Reply, Stand};
 use serde_json::{Value, json};
 use server::{Limits, http::prometheus::MetricLimits};
 use std::{os::unix::fs::PermissionsExt, path::Path};
-use stores::metrics::{Options, Place, Program, Protocol, Retention, State, Tier, form};
+use stores::metrics::{Options, Place, Program, Protocol, Retention, SCRAPE_JOB, State, Tier, form};
 
 const API: &str = "/prometheus/api/v1";
 
@@ -280,6 +280,64 @@ async fn promtool_works_unchanged_with_a_token() {
     assert!(range.contains("cells_up") && range.contains("12 @"), "{range}");
     let series = run(&["query", "series", "--match=cells_up"], &[]).await;
     assert!(series.contains("east"), "{series}");
+    stand.app.series.stop().await.unwrap();
+    stand.stop().await;
+}
+
+/// What the page says of documents, kept as the scrape would keep it.
+async fn keep_page(stand: &Stand, page: &str, at_ms: i64) {
+    let own = stand.admin.clone();
+    for line in page
+        .lines()
+        .filter(|line| line.starts_with("nephkeep_documents_counted") || line.starts_with("nephkeep_intents_"))
+    {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap();
+        let mut all = vec![("__name__", name), ("job", SCRAPE_JOB), ("instance", "a:1")];
+        let pairs = labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='));
+        all.extend(pairs.map(|(label, text)| (label, text.trim_matches('"'))));
+        write(stand, &own, body(&all, value.parse().unwrap(), at_ms)).await.expect(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_of_documents_are_reconciled_with_the_log_at_a_position() {
+    if missing() {
+        return;
+    }
+    let directory = directory();
+    let stand = Stand::with_series(Limits::default(), engines(directory.path()).await).await;
+    let verify = async || stand.post("/api/v1/copies/metrics:verify").send().await;
+    assert_eq!(verify().await.expect(503).json()["code"], "metrics-nothing-to-compare");
+    for name in ["a", "b", "c"] {
+        stand.intent(name).await;
+    }
+    let counted = |n: u64| format!("nephkeep_intents_created_total{{tenant=\"default\"}} {n}\n");
+    let page = loop {
+        let page = stand.app.metrics.text(true).unwrap();
+        if page.contains(&counted(3)) {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(!stand.get("/metrics").anonymous().send().await.expect(200).text.contains("nephkeep_intents_created"));
+    let now = now_ms();
+    keep_page(&stand, &page, now - 10).await;
+    let found = verify().await.expect(200).json();
+    assert_eq!((&found["differing"], &found["objects"]), (&json!(0), &json!(3)), "{found}");
+    assert!(found["position"].as_str().unwrap().starts_with("0."), "{found}");
+    // One more than the log holds: named, with the stretch and both numbers.
+    keep_page(&stand, &page.replace(&counted(3), &counted(4)), now).await;
+    let found = verify().await.expect(200).json();
+    let one = &found["differences"][0];
+    assert_eq!((&found["differing"], &one["record"], &one["copy"]), (&json!(1), &json!(3), &json!(4)), "{found}");
+    assert!(one["id"].as_str().unwrap().starts_with("nephkeep_intents_created_total after "), "{found}");
+    assert_eq!(stand.post("/api/v1/copies/metrics:rebuild").send().await.status.as_u16(), 400);
+    let stranger = stand.post("/api/v1/principals");
+    let stranger = stranger.json(&json!({ "name": "o", "roles": ["operator"], "tenant": "other" })).send().await;
+    let token = stranger.expect(201).json()["token"].as_str().unwrap().to_owned();
+    let denied = stand.post("/api/v1/copies/metrics:verify").token(&token).send().await.expect(403).json();
+    assert_eq!(denied["code"], "tenant-denied");
     stand.app.series.stop().await.unwrap();
     stand.stop().await;
 }

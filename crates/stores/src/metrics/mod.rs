@@ -17,7 +17,7 @@ pub mod write;
 
 pub use contract::{Contract, Metric, MetricType, Retention};
 pub use engine::form;
-pub use local::{Local, LocalOptions, Program, Scrape};
+pub use local::{Local, LocalOptions, Program, SCRAPE_JOB, Scrape};
 pub use place::Place;
 pub use query::{MetricQuery, Series, Span};
 pub use supervisor::State;

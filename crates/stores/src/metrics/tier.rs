@@ -265,6 +265,13 @@ impl Tier {
         self.engine(scoped.reach.class())?.ask(path, &parameters, limit).await
     }
 
+    /// For this process itself, never for a caller: an expression over the governed series of all tenants.
+    pub async fn of_all(&self, query: &str) -> Result<Vec<Series>> {
+        let parameters = [("query".to_owned(), query.to_owned())];
+        let response = self.engine(Retention::Governed)?.ask("query", &parameters, READ_LIMIT).await?;
+        series(&data(&whole(response).await?)?)
+    }
+
     /// Asks for series, label names or values of a tenant, of every engine.
     pub async fn selected(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! An action stands behind a copy's name: `…/vectors:verify`, `…/vectors:rebuild`.
 
-use super::{answer, shapes, wrong};
+use super::{answer, keys::of_installation, shapes, wrong};
 use crate::{
     http::call::{At, Call},
     identity::allow,
@@ -12,10 +12,17 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use model::{Action, Error, Json, Kind, ResourceKey, Result, json::parse};
-use relay::{Difference, Status, Verified};
+use relay::{
+    Difference, Status, Verified,
+    counters::{self, Miscount, Reconciled},
+};
 
 /// Keys that one repair names.
 const KEYS_MAX: usize = 1_000;
+/// Not one of the relay's copies: samples do not come from the log, but counters of documents can be compared with it.
+const METRICS: &str = "metrics";
+/// Of the counters' samples that are compared.
+const WINDOW_S: u64 = 3_600;
 
 pub fn shown(status: &Status) -> Json {
     let mut shown = Json::object()
@@ -52,6 +59,28 @@ fn verified(found: &Verified) -> Json {
         .with("differences", found.differences.iter().map(difference).collect::<Vec<_>>())
 }
 
+/// A verdict in the shape of a copy's; a key is a counter of one life of counting, an object a change it counted.
+fn reconciled(found: &Reconciled) -> Json {
+    let miscount = |found: &Miscount| {
+        Json::object()
+            .with("what", "different")
+            .with("tenant", &*found.tenant)
+            .with("kind", "counter")
+            .with("id", format!("{} after {} through {}", found.counter, found.from, found.through))
+            .with("record", found.record)
+            .with("copy", found.copy)
+    };
+    Json::object()
+        .with("name", METRICS)
+        .with("generation", found.lives)
+        .with("position", found.position.to_string())
+        .with("keys", found.counters)
+        .with("objects", found.changes)
+        .with("unsampled", found.unsampled)
+        .with("differing", found.differing)
+        .with("differences", found.differences.iter().map(miscount).collect::<Vec<_>>())
+}
+
 /// Every copy, how far it has come and what keeps it.
 #[utoipa::path(get, path = "/api/v1/copies", tag = "copies", security(("token" = [])),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
@@ -62,7 +91,8 @@ pub async fn list(State(app): State<App>, call: Call) -> Answer {
     Ok(answer(StatusCode::OK, &Json::object().with("copies", copies)))
 }
 
-/// `NAME:verify` compares a copy with the record, key by key, at one position; `NAME:rebuild` makes it anew while the
+/// `NAME:verify` compares a copy with the record, key by key, at one position (`metrics:verify` the counters of documents
+/// of the last hour, for principals of the installation's own tenant); `NAME:rebuild` makes it anew while the
 /// old one is read, or, with a body `{"keys": [{"kind", "id"}]}`, only these keys.
 #[utoipa::path(post, path = "/api/v1/copies/{name}", tag = "copies", security(("token" = [])),
     params(("name" = String, Path, description = "NAME:verify or NAME:rebuild")),
@@ -70,6 +100,14 @@ pub async fn list(State(app): State<App>, call: Call) -> Answer {
 pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
     let done = match target.split_once(':') {
+        Some((METRICS, "verify")) => {
+            of_installation(&app, &call.access, "metrics-verify").await?;
+            reconciled(&counters::reconcile(&app.ledger, &app.series, &call.access.tenant, WINDOW_S).await?)
+        }
+        Some((METRICS, _)) => {
+            let what = "samples have no other source: metrics are verified, not rebuilt";
+            return Err(Error::invalid("copy-action-unknown", what).into());
+        }
         Some((name, "verify")) => verified(&app.relay.verify(name).await?),
         Some((name, "rebuild")) => match keys(&call)? {
             None => verified(&app.relay.rebuild(name).await?),

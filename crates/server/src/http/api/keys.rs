@@ -39,13 +39,13 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
     Ok(crate::http::json(StatusCode::OK, text))
 }
 
-/// The epoch and the root are everybody's: other tenants rotate their own subjects only. A denial is audited.
-async fn of_installation(app: &App, access: &Access, action: &str) -> Result<()> {
+/// The epoch, the root and what is counted of all tenants are everybody's. A denial is audited.
+pub(super) async fn of_installation(app: &App, access: &Access, action: &str) -> Result<()> {
     if access.tenant.as_str() == HOME_TENANT {
         return Ok(());
     }
     act(app, access, action, "tenant-denied", String::new()).await?;
-    let why = "the keys of the whole installation are rotated by principals of its own tenant";
+    let why = "this is about the whole installation: it is for principals of its own tenant";
     Err(Error::refused("tenant-denied", why).with("field", "what"))
 }
 

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path};
 
 pub(super) const USER: &str = "nephkeep";
+/// The label `job` of our own page.
+pub const SCRAPE_JOB: &str = "nephkeep";
 
 /// Where our own `/metrics` is.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ pub(super) fn main(files: &Files<'_>) -> String {
 /// Each engine keeps its own class of what the page shows. A tenant's label on the page wins over ours.
 fn own_metrics(files: &Files<'_>, scrape: &Scrape) -> Value {
     json!({
-        "job_name": "nephkeep",
+        "job_name": SCRAPE_JOB,
         "honor_labels": true,
         "authorization": { "credentials_file": files.token_file },
         "static_configs": [{ "targets": [scrape.address.to_string()], "labels": { TENANT: scrape.tenant } }],

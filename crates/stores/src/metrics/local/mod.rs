@@ -7,7 +7,7 @@ mod child;
 mod config;
 mod program;
 
-pub use config::Scrape;
+pub use config::{SCRAPE_JOB, Scrape};
 pub use program::Program;
 
 use super::{
