@@ -1,7 +1,7 @@
 //! What may be asked of the record: declarative groups, decided and written in one statement (RECORD 1).
 
 use bytes::Bytes;
-use model::{Class, Position, Prepared, ResourceKey, Version};
+use model::{Class, Error, Position, Prepared, ResourceKey, Version};
 
 /// All or nothing: reads, preconditions and writes of one multi-key transaction. A plain write is a group of one.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,26 @@ pub struct Receipt {
     pub reads: Vec<Option<Resource>>,
     /// An `Idempotency-Key` seen before: nothing was written now, this is the first answer's receipt.
     pub replayed: bool,
+}
+
+impl Receipt {
+    /// The change is durable, but what its answer was to show may not be released: no error that asks for a repetition.
+    #[must_use]
+    pub fn withheld(&self, cause: Error) -> Error {
+        let place = match &self.writes[..] {
+            [written] => format!("at version {}", written.version),
+            _ => format!("at position {}", self.position),
+        };
+        let message = format!(
+            "stored {place}; the answer's body is withheld because its access entry could not be written: GET it \
+             again, do not repeat the change"
+        );
+        let withheld = Error::refused("answer-withheld", message).with("position", self.position).caused_by(cause);
+        match &self.writes[..] {
+            [written] => withheld.with("version", written.version),
+            _ => withheld,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

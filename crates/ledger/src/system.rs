@@ -19,7 +19,7 @@ use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a refused write keeps this server from being ready.
-const REFUSING_FOR: Duration = Duration::from_secs(10);
+pub(crate) const REFUSING_FOR: Duration = Duration::from_secs(10);
 
 /// One descent per tenant finds the tenants, one index range per tenant its resources: never a scan of the table.
 const OF_KIND: &str = "

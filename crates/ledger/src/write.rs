@@ -7,6 +7,7 @@ use crate::{
     gateway::opened,
     prepare::{self, Sealed, Versions},
     recall, refusal, subjects,
+    system::REFUSING_FOR,
 };
 use model::{Access, Action, Error, ResourceKey, Result, Subject};
 use tokio::sync::oneshot;
@@ -27,6 +28,13 @@ impl Ledger {
         }
         record.lease.check_leading()?;
         record.offenders.check(&access.principal)?;
+        // What is read at the commit can be noted only after it: not begun while notes cannot be written.
+        if !group.reads.is_empty()
+            && !group.writes.is_empty()
+            && let Some(error) = record.log.failing(REFUSING_FOR)
+        {
+            return Err(error);
+        }
         let mut versions = Versions::new();
         for _ in 0..RESEALS {
             let sealed = match record.seal(access, &group, &versions).await {
@@ -102,7 +110,21 @@ impl Ledger {
     ) -> Result<Receipt> {
         let record = &self.inner.record;
         let written = |(key, (n, version))| Ok(Written { key, version, position: record.position_at(n)? });
-        let writes = writes.map(written).collect::<Result<_>>()?;
+        let writes: Vec<Written> = writes.map(written).collect::<Result<_>>()?;
+        let receipt = Receipt { position: record.position_at(n)?, writes, reads: Vec::new(), replayed };
+        match self.shown(access, reads).await {
+            Ok(reads) => Ok(Receipt { reads, ..receipt }),
+            Err(error) if replayed || receipt.writes.is_empty() => Err(error),
+            Err(error) => Err(receipt.withheld(error)),
+        }
+    }
+
+    async fn shown(
+        &self,
+        access: &Access,
+        reads: impl Iterator<Item = (&ResourceKey, Option<Stored>)>,
+    ) -> Result<Vec<Option<Resource>>> {
+        let record = &self.inner.record;
         let resource = |(key, stored): (&ResourceKey, Option<Stored>)| {
             stored.map(|stored| opened(record, key, &stored)).transpose()
         };
@@ -111,7 +133,7 @@ impl Ledger {
             let shown: Vec<Resource> = reads.iter().flatten().cloned().collect();
             self.release(access, &shown).await?;
         }
-        Ok(Receipt { position: record.position_at(n)?, writes, reads, replayed })
+        Ok(reads)
     }
 
     /// A request that cannot be sealed any more may be the repetition of one that was answered before the erasure.

@@ -1,6 +1,6 @@
 //! The one place where an error becomes an HTTP status and a TMF630 error body.
 
-use crate::http::headers::put;
+use crate::http::headers::{LEDGER_POSITION, put};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -25,9 +25,13 @@ impl From<Error> for Problem {
 /// A follower refuses writes with the leader's address, when it knows one.
 const NOT_LEADER: &str = "not-leader";
 const LEADER: &str = "leader";
+/// Stored, but not shown: its position and version go out all the same.
+const WITHHELD: &str = "answer-withheld";
 
 /// Codes whose status says more than their kind does.
-const PRECISE: [(&str, StatusCode); 19] = [
+const PRECISE: [(&str, StatusCode); 20] = [
+    // Not 503: what is stored must not be sent again by a client that repeats.
+    (WITHHELD, StatusCode::INTERNAL_SERVER_ERROR),
     ("credential-missing", StatusCode::UNAUTHORIZED),
     ("credential-unknown", StatusCode::UNAUTHORIZED),
     (NOT_LEADER, StatusCode::TEMPORARY_REDIRECT),
@@ -102,6 +106,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(position) = error.fact("position").filter(|_| error.code() == WITHHELD) {
+            put(headers, LEDGER_POSITION, position);
+        }
         match status {
             StatusCode::TEMPORARY_REDIRECT => {
                 put(headers, header::LOCATION, error.fact(LEADER).unwrap_or_default());

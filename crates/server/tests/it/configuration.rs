@@ -11,7 +11,15 @@ async fn a_key_has_versions_a_difference_and_a_way_back() {
     let first = stand.put(CELL).json(&json!({ "power": 10, "bands": ["n78"] })).send().await.expect(201);
     assert_eq!((first.header("etag"), first.json()["id"].as_str()), ("\"1\"", Some("ran/cells/du-1")));
     let second = json!({ "power": 12, "bands": ["n78", "n28"] });
-    stand.put(CELL).header("if-match", "\"1\"").json(&second).send().await.expect(200);
+    let second_stands = stand
+        .put(CELL)
+        .header("if-match", "\"1\"")
+        .json(&second)
+        .send()
+        .await
+        .expect(200)
+        .header("ledger-position")
+        .to_owned();
     stand.put(CELL).header("if-match", "\"1\"").json(&second).send().await.problem(412, "precondition-failed");
     stand.put(CELL).header("if-none-match", "*").json(&second).send().await.problem(412, "precondition-failed");
 
@@ -21,6 +29,10 @@ async fn a_key_has_versions_a_difference_and_a_way_back() {
     assert_eq!(past.json()["document"]["power"], 10);
     stand.get(&format!("{CELL}?version=9")).send().await.problem(404, "not-found");
 
+    for path in [format!("{CELL}:diff?from=1&to=2"), format!("{CELL}:diff?from=2&to=1"), format!("{CELL}:history")] {
+        let newest = stand.get(&path).send().await.expect(200);
+        assert_eq!(newest.header("ledger-position"), second_stands, "{path}: the newest version it tells of");
+    }
     let diff = stand.get(&format!("{CELL}:diff?from=1&to=2")).send().await.expect(200).json();
     let expected = json!([{ "path": "/bands/1", "new": "n28" }, { "path": "/power", "old": 10, "new": 12 }]);
     assert_eq!(diff["differences"], expected);
@@ -29,9 +41,11 @@ async fn a_key_has_versions_a_difference_and_a_way_back() {
     assert_eq!(back.json()["version"], 3);
     assert_eq!(stand.get(CELL).send().await.json()["document"]["power"], 10);
 
-    stand.delete(CELL).header("if-match", "\"3\"").send().await.expect(204);
+    let deleted = stand.delete(CELL).header("if-match", "\"3\"").send().await.expect(204);
     stand.get(CELL).send().await.problem(404, "not-found");
-    let history = stand.get(&format!("{CELL}:history")).send().await.expect(200).json();
+    let history = stand.get(&format!("{CELL}:history")).send().await.expect(200);
+    assert_eq!(history.header("ledger-position"), deleted.header("ledger-position"));
+    let history = history.json();
     let states: Vec<&str> =
         history["versions"].as_array().unwrap().iter().map(|version| version["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["present", "present", "present", "deleted"]);

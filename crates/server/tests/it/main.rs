@@ -18,3 +18,4 @@ mod refusals;
 mod stand;
 mod tmf921;
 mod transactions;
+mod withheld;

@@ -44,6 +44,42 @@ async fn malformed_intents_are_refused_and_the_field_is_named() {
     stand.stop().await;
 }
 
+/// Who may not write is told so, whatever he sent: not what is wrong with it.
+#[tokio::test]
+async fn the_role_is_checked_before_the_body_is_parsed() {
+    let stand = Stand::new().await;
+    let (reader, auditor) =
+        (stand.principal("reader", &["reader"]).await, stand.principal("auditor", &["auditor"]).await);
+    let doors = [
+        ("POST", format!("{TMF}/intent")),
+        ("POST", format!("{TMF}/intentSpecification")),
+        ("PATCH", format!("{TMF}/intent/x")),
+        ("POST", format!("{TMF}/hub")),
+        ("PUT", "/api/v1/configuration/ran/x".to_owned()),
+        ("POST", "/api/v1/configuration/ran/x:rollback?to=1".to_owned()),
+        ("POST", "/api/v1/network-intents".to_owned()),
+        ("POST", "/api/v1/knowledge/documents".to_owned()),
+        ("POST", "/api/v1/principals".to_owned()),
+        ("POST", "/api/v1/keys/rotations".to_owned()),
+        ("POST", "/api/v1/erasures".to_owned()),
+    ];
+    for (method, path) in &doors {
+        for token in [&reader, &auditor] {
+            let asked = stand.ask(method.parse().unwrap(), path).token(token).body("text/plain", "{\"");
+            asked.send().await.problem(403, "role-denied");
+        }
+        let own = stand.ask(method.parse().unwrap(), path).body("application/json", "{\"").send().await;
+        assert!(own.status.is_client_error() && own.status != StatusCode::FORBIDDEN, "{path}: {}", own.text);
+    }
+    let transactions = "/api/v1/transactions";
+    stand.post(transactions).token(&auditor).body("text/plain", "{").send().await.problem(403, "role-denied");
+    let writes = json!({ "writes": [{ "op": "put", "kind": "configuration", "id": "no namespace", "document": 7 }] });
+    stand.post(transactions).token(&reader).json(&writes).send().await.problem(403, "role-denied");
+    let denials = stand.get("/api/v1/audit?kind=act&limit=100").send().await.expect(200).text;
+    assert_eq!(denials.matches("role-denied").count(), doors.len() * 2 + 2, "{denials}");
+    stand.stop().await;
+}
+
 #[tokio::test]
 async fn unknown_paths_methods_and_parameters_are_told() {
     let stand = Stand::new().await;

@@ -9,6 +9,7 @@ use crate::{
         headers::{self, Match},
         tmf921::not_found,
     },
+    identity::allow,
     problem::Answer,
     state::App,
 };
@@ -16,7 +17,7 @@ use axum::extract::State;
 use http::{StatusCode, header};
 use ledger::{Content, Group, ListQuery, Op, Resource, Write};
 use model::{
-    Error, Json, Kind, Prepared, ResourceKey, Result, Version,
+    Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version,
     configuration::{self, ConfigurationKey, diff},
     json::parse,
 };
@@ -107,6 +108,7 @@ async fn difference(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
     responses((status = 200, body = shapes::Written), (status = 201, body = shapes::Written),
         (status = 400, body = shapes::Problem), (status = 412, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, At((namespace, rest)): At<(String, String)>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Write).await?;
     call.require_json()?;
     std::mem::take(&mut call.query).finish("none")?;
     let (key, action) = target(&call, &namespace, &rest)?;
@@ -185,6 +187,7 @@ pub async fn delete(State(app): State<App>, At((namespace, rest)): At<(String, S
         ("to" = u64, Query, description = "the version to store again")),
     responses((status = 200, body = shapes::Written), (status = 404, body = shapes::Problem)))]
 pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, String)>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Write).await?;
     let (key, action) = target(&call, &namespace, &rest)?;
     if action.as_deref() != Some("rollback") {
         return Err(unknown(action.as_deref().unwrap_or_default()).into());

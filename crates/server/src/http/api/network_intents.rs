@@ -7,13 +7,14 @@ use crate::{
         headers,
         tmf921::{clear, create_from, not_found},
     },
+    identity::allow,
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::{StatusCode, header};
 use model::{
-    Json, Kind, ResourceKey,
+    Action, Json, Kind, ResourceKey,
     json::parse,
     network_intent::{is_resource, mapped, stable_id},
 };
@@ -23,6 +24,7 @@ use model::{
     request_body = Object,
     responses((status = 201, body = Object), (status = 400, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn create(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Write).await?;
     call.require_json()?;
     std::mem::take(&mut call.query).finish("none")?;
     let resource = parse(&call.body)?;

@@ -59,6 +59,9 @@ async fn group(app: &App, call: &Call, body: &Json) -> Result<Group> {
     for (at, condition) in preconditions.iter().enumerate() {
         group.preconditions.push(precondition(call, condition).map_err(|error| placed(error, "preconditions", at))?);
     }
+    if !writes.is_empty() {
+        allow(app, &call.access, Action::Write).await?;
+    }
     for (at, write) in writes.iter().enumerate() {
         group.writes.push(self::write(app, call, write).await.map_err(|error| placed(error, "writes", at))?);
     }

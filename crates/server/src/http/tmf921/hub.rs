@@ -8,15 +8,17 @@ use crate::{
         headers,
     },
     hub::guard,
+    identity::allow,
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::{StatusCode, header};
 use ledger::{Group, Op, Write};
-use model::{Error, Kind, ResourceKey, hub, json::parse};
+use model::{Action, Error, Kind, ResourceKey, hub, json::parse};
 
 pub async fn register(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Write).await?;
     call.require_json()?;
     std::mem::take(&mut call.query).finish("none")?;
     let id = clock::new_id();

@@ -9,6 +9,7 @@ use crate::{
         call::Call,
         headers::{self, Match},
     },
+    identity::allow,
     problem::Answer,
     state::App,
 };
@@ -18,12 +19,13 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use ledger::{Content, Group, ListQuery, Op, Receipt, Resource, Write};
 use model::{
-    Error, Json, Kind, Prepared, ResourceKey, Result, Version,
+    Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version,
     json::parse,
     patch::{self, Media},
     select::{Fields, Filter, encode},
     tmf921::{self, Setting},
 };
+use std::time::Duration;
 
 /// A change without `If-Match` is worked out again when another server's change came first.
 const TRIES: usize = 4;
@@ -44,6 +46,7 @@ fn one(key: &ResourceKey, op: Op, document: Option<Prepared>, call: &Call) -> Re
 }
 
 pub async fn create(app: &App, mut call: Call, kind: Kind) -> Answer {
+    allow(app, &call.access, Action::Write).await?;
     call.require_json()?;
     let fields = fields(&mut call)?;
     std::mem::take(&mut call.query).finish("fields")?;
@@ -189,6 +192,7 @@ struct Change {
 }
 
 pub async fn patch(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
+    allow(app, &call.access, Action::Write).await?;
     let fields = fields(&mut call)?;
     std::mem::take(&mut call.query).finish("fields")?;
     let media = Media::from_content_type(headers::media_type(&call.headers)?.as_deref())?;
@@ -198,14 +202,28 @@ pub async fn patch(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     let lane = app.lane(&key).await;
     let changed = settled(app, &call, &key, &change, &mut reads).await;
     drop(lane);
-    // Nothing that came of the reads, not even an error, is told before they stand in the audit log.
-    for noted in reads {
-        noted.released().await?;
-    }
-    let (stored, receipt) = changed.map_err(|error| precise(error, change.expected))?;
+    let (stored, receipt) = told(changed, released(reads).await).map_err(|error| precise(error, change.expected))?;
     let written = first(&receipt)?;
     let body = answer::projected(&stored, &fields)?;
     answer::document(StatusCode::OK, body, written.version, written.position)
+}
+
+async fn released(reads: Vec<Noted>) -> Result<()> {
+    for noted in reads {
+        noted.released().await?;
+    }
+    Ok(())
+}
+
+/// Nothing that came of the reads, not even an error, is told before they stand in the audit log; but of what is stored,
+/// or may be, it is never said that it is not.
+fn told(changed: Result<(Bytes, Receipt)>, released: Result<()>) -> Result<(Bytes, Receipt)> {
+    match (changed, released) {
+        (Ok((_, receipt)), Err(error)) if !receipt.replayed => Err(receipt.withheld(error)),
+        (Err(unknown), Err(_)) if unknown.code() == "outcome-unknown" => Err(unknown),
+        (_, Err(error)) => Err(error),
+        (changed, Ok(())) => changed,
+    }
 }
 
 /// Tried again where somebody else came first and the caller named no version.
@@ -248,8 +266,15 @@ async fn apply(
     change: &Change,
     reads: &mut Vec<Noted>,
 ) -> Result<(Bytes, Receipt)> {
+    let failing = app.audit.failing(Duration::MAX).is_some();
     let (current, noted) = app.ledger.read_noted(&call.access, key).await?;
-    reads.push(noted);
+    // Its sync runs beside that of the change, unless the audit log is known to be in trouble: then nothing is stored
+    // before the entry is.
+    if failing {
+        noted.released().await?;
+    } else {
+        reads.push(noted);
+    }
     let worked = match &current {
         Some(current) => worked_out(app, call, key, current, change),
         None => Err(answer::not_found(key.kind)),
