@@ -20,7 +20,7 @@ use ledger::{
 };
 use model::{Error, Position, Result, Shard};
 use relay::{
-    Relay,
+    KeystoreKeys, Relay,
     events::{Events, Topics, topics},
     knowledge::ToVectors,
 };
@@ -29,7 +29,7 @@ use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
     embed::{Embedder, HashEmbedder},
     metrics::Tier,
-    vectors::VectorIndex,
+    vectors::{Basis, VectorCopy},
 };
 
 #[derive(Debug)]
@@ -132,16 +132,14 @@ struct Open {
     url: String,
 }
 
-/// The copies of this record, each with what it should hold.
-fn relay(settings: &Settings, ledger: &Ledger) -> Result<Arc<Relay>> {
+/// The copies of this record, each with what it should hold. They are opened later: one that cannot be used must not
+/// keep the record from being served.
+fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Arc<Relay> {
     let embedder = HashEmbedder;
-    let (model, dimensions) = (embedder.model(), embedder.dimensions());
-    // A copy that cannot be used must not keep the record from being served: it is made anew.
-    let vectors = VectorIndex::open(&settings.vectors, model, dimensions).or_else(|error| {
-        tracing::warn!(code = error.code(), "the vector index is made anew: {error}");
-        VectorIndex::fresh(&settings.vectors, model, dimensions)
-    })?;
-    Ok(Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::new(embedder))))])))
+    let keys = Arc::new(KeystoreKeys(Arc::clone(keystore)));
+    let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
+    let vectors = VectorCopy::new(&settings.vectors, basis);
+    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::new(embedder))))]))
 }
 
 /// The event tier: the record's own log under a policy of topics.
@@ -185,7 +183,7 @@ impl Base {
         let ledger = ledger.map_err(Failure::environment)?;
         let bound = async {
             self.continues(&ledger).map_err(Failure::environment)?;
-            let relay = relay(settings, &ledger).map_err(Failure::environment)?;
+            let relay = relay(settings, &ledger, &self.keystore);
             let events = events(settings, &ledger).map_err(Failure::environment)?;
             let server = self.bind(layout, listen, &ledger, (&relay, events)).await?;
             Ok((relay, server))

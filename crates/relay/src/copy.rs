@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use stores::{ChangeBatch, CopyChange, Entry, KeyRange, Projection, digest, vectors::VectorSearch};
-use tokio::sync::{Mutex as Turn, watch};
+use tokio::sync::{Mutex as Turn, MutexGuard, watch};
 
 /// Changes in one batch: bounds the memory of a pump.
 const BATCH: usize = 500;
@@ -34,6 +34,8 @@ pub struct Copy {
 
 #[derive(Debug)]
 struct Cursor {
+    /// The copy is open, and `at` is where it stands.
+    ready: bool,
     at: Option<Position>,
     remembered: Instant,
 }
@@ -75,9 +77,9 @@ pub struct Verified {
 
 impl Copy {
     pub fn new(ledger: Ledger, held: Arc<dyn Projection>, shaper: Arc<dyn Shaper>) -> Self {
-        let at = held.position();
-        let cursor = Cursor { at, remembered: Instant::now() };
-        let seen = Seen { at, behind_since: None, error: None };
+        let cursor = Cursor { ready: false, at: None, remembered: Instant::now() };
+        let loading = ("copy-loading".to_owned(), "the copy is being opened".to_owned());
+        let seen = Seen { at: None, behind_since: None, error: Some(loading) };
         Self { ledger, shaper, held: RwLock::new(held), turn: Turn::new(cursor), seen: Mutex::new(seen) }
     }
 
@@ -133,10 +135,23 @@ impl Copy {
         }
     }
 
+    /// Whoever holds it is the only one who changes the copy; the copy is open by then.
+    async fn turn(&self) -> Result<MutexGuard<'_, Cursor>> {
+        let mut cursor = self.turn.lock().await;
+        if !cursor.ready {
+            let held = self.held();
+            cursor.at = blocking(move || held.ready().map(|()| held.position())).await?;
+            cursor.ready = true;
+            let mut seen = self.seen.lock();
+            (seen.at, seen.error) = (cursor.at, None);
+        }
+        Ok(cursor)
+    }
+
     /// A copy that has nothing yet is built from the record's present state: the log may begin later.
     async fn turn_once(&self) -> Result<bool> {
         let empty = {
-            let mut cursor = self.turn.lock().await;
+            let mut cursor = self.turn().await?;
             if cursor.at.is_some() {
                 return self.step(&mut cursor, None).await;
             }
@@ -209,7 +224,7 @@ impl Copy {
     }
 
     pub async fn verify(&self) -> Result<Verified> {
-        let mut cursor = self.turn.lock().await;
+        let mut cursor = self.turn().await?;
         let (resources, head) = self.at_record(&mut cursor).await?;
         self.compared(resources, head).await
     }
@@ -236,6 +251,7 @@ impl Copy {
         .await
     }
 
+    /// Also of a copy that cannot be opened.
     pub async fn rebuild(&self) -> Result<Verified> {
         let mut cursor = self.turn.lock().await;
         let (resources, head) = self.record().await?;
@@ -254,13 +270,13 @@ impl Copy {
         })
         .await?;
         *self.held.write() = fresh;
-        cursor.at = Some(head);
+        (cursor.ready, cursor.at) = (true, Some(head));
         self.seen(cursor.at, head);
         self.compared(resources, head).await
     }
 
     pub async fn repair(&self, keys: &[ResourceKey]) -> Result<u64> {
-        let mut cursor = self.turn.lock().await;
+        let mut cursor = self.turn().await?;
         let (resources, head) = self.at_record(&mut cursor).await?;
         let (held, shaper, keys) = (self.held(), Arc::clone(&self.shaper), keys.to_vec());
         blocking(move || {

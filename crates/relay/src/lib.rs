@@ -9,10 +9,12 @@ mod copy;
 pub mod counters;
 pub mod events;
 pub mod knowledge;
+mod sealing;
 pub mod search;
 
 pub use compare::{Difference, What};
 pub use copy::{Status, Verified};
+pub use sealing::KeystoreKeys;
 
 use copy::Copy;
 use ledger::{Ledger, Resource};

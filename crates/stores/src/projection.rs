@@ -1,8 +1,10 @@
 //! The one write trait. Promises only what the weakest engine can keep.
 //!
-//! 1. `apply` is idempotent: a change below the position that its key carries does nothing; the same change again
-//!    leaves the same objects.
-//! 2. Of one key, changes arrive in order; between keys no order is promised.
+//! 1. `apply` is idempotent: a change below the position that its key carries does nothing, and a removed key carries
+//!    the position of its removal as long as the copy remembers it (at least the latest 65,536); the same change again
+//!    leaves the same objects, and mends what was damaged of them. No batch takes the copy's position back.
+//! 2. Of one key, changes arrive in order (a batch may hold several; the last counts), perhaps more than once; between
+//!    keys no order is promised.
 //! 3. Once `apply` has returned, a `kill -9` or a power cut loses nothing up to the batch's position, and `position`
 //!    after a restart is at least that.
 //! 4. A change without objects removes the key: no read finds it afterwards.
@@ -21,6 +23,11 @@ use std::{fmt, sync::Arc};
 pub trait Projection: Send + Sync + fmt::Debug {
     /// As users name it.
     fn name(&self) -> &'static str;
+    /// Opens what is not open yet, and takes its time; until it has succeeded, `position` says nothing. May be called
+    /// again and again.
+    fn ready(&self) -> Result<()> {
+        Ok(())
+    }
     /// Which complete build of the copy this is.
     fn generation(&self) -> u64;
     /// How far this generation is durable; `None`: nothing yet.

@@ -35,3 +35,35 @@ fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
     assert_eq!(home.run(&["diff", "vectors"]).exits(0).out.trim(), "differing: 0");
     home.run(&["diff", "nothing"]).exits(1);
 }
+
+/// A file stands where the copy's directory would be: the record is served, the copy says what keeps it, and goes on
+/// by itself when that is over.
+#[test]
+fn a_copy_that_cannot_be_opened_keeps_nobody_from_being_served() {
+    let home = Home::new();
+    home.up();
+    let docs = home.beside("docs");
+    fs::create_dir(&docs).unwrap();
+    fs::write(docs.join("ric.md"), "# Near-RT RIC\n\nThe E2 interface connects the RIC with its E2 nodes.\n").unwrap();
+    let import = ["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook"];
+    home.run(&import).exits(0);
+    home.run(&["down"]).exits(0);
+    let vectors = home.directory().join("vectors");
+    fs::rename(&vectors, home.directory().join("aside")).unwrap();
+    fs::write(&vectors, b"in the way").unwrap();
+    home.up();
+    let search = ["knowledge", "search", "E2 nodes", "-o", "json"];
+    let kept = |code: &str| {
+        let status = home.run(&["status", "-o", "json"]).out;
+        status.contains(code)
+    };
+    while !kept("vectors-unusable") {}
+    home.run(&search).exits(4);
+    home.run(&["intent", "list"]).exits(0);
+    home.run(&["verify", "vectors"]).exits(4);
+    fs::remove_file(&vectors).unwrap();
+    fs::rename(home.directory().join("aside"), &vectors).unwrap();
+    while kept("vectors-unusable") {}
+    assert_eq!(home.run(&search).exits(0).json()["passages"][0]["path"], "ric.md");
+    assert!(home.run(&["verify", "vectors"]).exits(0).out.contains("vectors"));
+}

@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
 use ledger::{Ledger, connection::Connector};
 use relay::{
-    Relay,
+    KeystoreKeys, Relay,
     events::{Events, Topics, topics::BUILT_IN},
     knowledge::ToVectors,
 };
@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use stores::{
     embed::{Embedder, HashEmbedder},
     metrics::Tier,
-    vectors::VectorIndex,
+    vectors::{Basis, VectorCopy},
 };
 use testkit::postgresql;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -178,9 +178,11 @@ impl Stand {
         let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&audit)).await.unwrap();
         let series = Arc::new(series);
         let embedder: Arc<dyn Embedder> = Arc::new(HashEmbedder);
-        let vectors = VectorIndex::open(&directory.path().join("vectors"), embedder.model(), embedder.dimensions());
+        let keys = Arc::new(KeystoreKeys(Arc::clone(&keystore)));
+        let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
+        let vectors = VectorCopy::new(&directory.path().join("vectors"), basis);
         let shaper = Arc::new(ToVectors(Arc::clone(&embedder)));
-        let relay = Arc::new(Relay::new(&ledger, vec![(vectors.unwrap(), shaper)]));
+        let relay = Arc::new(Relay::new(&ledger, vec![(vectors, shaper)]));
         relay.start();
         let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
         let parts = Parts { ledger, keystore, audit, relay, events, embedder, series };

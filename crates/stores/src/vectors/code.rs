@@ -123,6 +123,10 @@ impl Query {
         Self { numbers, scale, sum, arch: Arch::new() }
     }
 
+    pub fn coordinates(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// Estimates of the inner products with the vectors of these codes.
     pub fn scan(&self, codes: &[u8], factors: &[f32], estimates: &mut Vec<f32>) {
         let (low, high) = self.numbers.split_at(self.numbers.len() / 2);

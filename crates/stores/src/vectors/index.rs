@@ -1,294 +1,200 @@
-//! The index as its users see it: a copy that is written by the relay and searched by the door.
+//! One generation of the index, open: a copy that is written by the relay and searched by the door.
 
 use super::{
     code::Rotation,
-    file::{self, Frame, Header, Stored},
-    table::{Reading, Table},
+    contents::{self, Contents},
+    directory::Directory,
+    file::{self, Header, Reader, unusable},
+    seal::{Bound, CopyKeys, Seal},
+    search::{Hit, Search, Stats, VectorSearch},
+    table::{Document, Reading, Table},
+    writing::Writer,
 };
 use crate::{
     Projection,
-    change::{Body, ChangeBatch, CopyChange, Object},
+    change::{Body, ChangeBatch, Object},
     digest::{self, Entry, KeyRange},
 };
-use model::{Class, Error, Position, ResourceKey, Result, Subject, Tenant, Version};
+use model::{Error, ErrorKind, Position, Result, Subject, Tenant};
 use parking_lot::{Mutex, RwLock};
 use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::{self, File},
-    io::{Seek, SeekFrom, Write},
-    os::unix::fs::DirBuilderExt,
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    io::ErrorKind as Io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-/// Which stored vectors are looked at, before any is ranked.
+/// What every generation of an index is made on.
 #[derive(Debug, Clone)]
-pub struct Filter {
-    /// Documents of a higher class are not looked at.
-    pub class_max: Class,
-    pub source: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Search<'s> {
-    pub vector: &'s [f32],
-    pub limit: usize,
-    /// How many of the best estimates are compared by the vectors themselves.
-    pub rescore: usize,
-    pub filter: &'s Filter,
-}
-
-/// Inner product of vectors of length 1: 1 is the same direction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    pub key: ResourceKey,
-    pub version: Version,
-    pub position: Position,
-    pub class: Class,
-    pub ordinal: u32,
-    pub score: f32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
+pub struct Basis {
     pub model: Arc<str>,
     pub dimensions: usize,
-    pub documents: usize,
-    pub vectors: usize,
-    /// Removed or replaced, until the file is written anew.
-    pub tombstones: usize,
-    /// Frames that did not fit their checksum when the index was opened.
-    pub damaged: usize,
-    pub code_bytes: usize,
-    pub resident_bytes: usize,
-    pub disk_bytes: u64,
+    pub keys: Arc<dyn CopyKeys>,
 }
 
-pub trait VectorSearch: Send + Sync + fmt::Debug {
-    fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
-    /// Without codes, over every vector.
-    fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
-    fn stats(&self) -> Stats;
-}
-
-/// One generation, open.
 #[derive(Debug)]
 pub struct VectorIndex {
-    root: PathBuf,
-    number: u64,
-    header: Header,
-    rotation: Rotation,
-    inner: RwLock<Inner>,
+    pub(super) directory: Directory,
+    pub(super) number: u64,
+    pub(super) header: Header,
+    pub(super) rotation: Rotation,
+    pub(super) seal: Seal,
+    keys: Arc<dyn CopyKeys>,
+    pub(super) contents: RwLock<Contents>,
     /// One writer.
-    writing: Mutex<()>,
+    pub(super) writing: Mutex<Writer>,
+    /// Places of keys whose vectors did not open when they were read.
+    pub(super) unreadable: Mutex<BTreeSet<u64>>,
+    /// `current` names it, or may do so. Of another one the file goes when it is dropped.
+    in_use: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Inner {
-    file: File,
-    end: u64,
-    tables: BTreeMap<Tenant, Table>,
-    position: Option<Position>,
-    damaged: usize,
-}
-
-const CURRENT: &str = "current";
-/// More dead than living vectors, and enough of them to be worth it: the file is written anew.
-const COMPACT_FROM: usize = 4_096;
-
-fn file_of(root: &Path, number: u64) -> PathBuf {
-    root.join(format!("generation-{number}.vectors"))
+fn sealed_with(header: &Header, keys: &dyn CopyKeys) -> Result<Seal> {
+    let salt = [b"nephkeep vectors file v2".as_slice(), &header.seed.to_le_bytes()].concat();
+    Ok(Seal::new(&keys.derive(header.key, &salt)?))
 }
 
 impl VectorIndex {
-    /// The current generation of a directory; a new one where there is none. Another model's index is refused.
-    pub fn open(root: &Path, model: &str, dimensions: usize) -> Result<Arc<Self>> {
-        // Vectors tell something of their texts: nobody else reads them.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
-        made.map_err(|error| file::unusable(root, error))?;
-        let pointer = root.join(CURRENT);
-        let number = match fs::read_to_string(&pointer) {
-            Ok(text) => text.trim().parse().map_err(|_| {
-                let what = "the file that names the current vector index is damaged; nephkeep rebuild vectors";
-                Error::corrupt("vectors-damaged", what).with("path", pointer.display())
-            })?,
-            Err(_) => 0,
-        };
-        if number == 0 {
-            let index = Self::next(root, model, dimensions)?;
+    /// The current generation of a directory; a new one where there never was any. What is damaged, or another
+    /// model's, is refused and left as it is.
+    pub fn open(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
+        let directory = Directory::make(root)?;
+        let Some(number) = directory.current()? else {
+            let index = Self::next(&directory, basis, basis.keys.take()?)?;
             index.point()?;
             return Ok(Arc::new(index));
-        }
-        let index = Self::load(root, number, &file_of(root, number))?;
-        if *index.header.model != *model || index.header.dimensions != dimensions {
+        };
+        let index = Self::load(&directory, number, &basis.keys)?;
+        let Header { ref model, dimensions, .. } = index.header;
+        if *model != basis.model || dimensions != basis.dimensions {
             let what = "the vector index was made by another embedding model; nephkeep rebuild vectors makes a new one";
-            let of = format!("{} of {}", index.header.model, index.header.dimensions);
-            return Err(Error::conflict("vectors-other-model", what).with("index", of).with("asked", model));
+            let error = Error::conflict("vectors-other-model", what).with("index", format!("{model} of {dimensions}"));
+            return Err(error.with("asked", &basis.model));
         }
         Ok(Arc::new(index))
     }
 
-    /// An empty generation in the place of one that cannot be used.
-    pub fn fresh(root: &Path, model: &str, dimensions: usize) -> Result<Arc<Self>> {
-        let index = Self::next(root, model, dimensions)?;
-        index.adopt()?;
-        Ok(Arc::new(index))
-    }
-
-    /// Removes every other generation: older ones, and what rebuilds that did not end have left.
-    fn alone(&self) -> Result<()> {
-        let others = (1..=Self::highest(&self.root)?).filter(|number| *number != self.number);
-        for path in others.map(|number| file_of(&self.root, number)).filter(|path| path.exists()) {
-            fs::remove_file(&path).map_err(|error| file::unusable(&path, error))?;
+    /// An empty generation beside whatever there is.
+    pub fn beside(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
+        let directory = Directory::make(root)?;
+        match directory.current() {
+            Ok(current) => directory.sweep(current.as_slice())?,
+            // Which one is in use is not known: they all stay until another is adopted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
         }
-        file::sync_directory(&self.root)
-    }
-
-    /// The highest number of a generation that has a file, in use or not.
-    fn highest(root: &Path) -> Result<u64> {
-        let entries = fs::read_dir(root).map_err(|error| file::unusable(root, error))?;
-        let number = |name: &str| name.strip_prefix("generation-")?.strip_suffix(".vectors")?.parse::<u64>().ok();
-        Ok(entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).max().unwrap_or(0))
+        Ok(Arc::new(Self::next(&directory, basis, basis.keys.take()?)?))
     }
 
     /// An empty generation; it never takes the place of another, in use or not.
-    fn next(root: &Path, model: &str, dimensions: usize) -> Result<Self> {
-        let number = Self::highest(root)? + 1;
-        let path = file_of(root, number);
+    fn next(directory: &Directory, basis: &Basis, key: u64) -> Result<Self> {
+        let number = directory.highest()? + 1;
+        let path = directory.file_of(number);
         // The seed needs no secret: it only must not follow the data.
-        let header = Header { dimensions, seed: 0x6e65_7068_6b65_6570 ^ number, model: model.into() };
-        let mut file = header.create(&path)?;
-        file::sync_directory(root)?;
-        let end = file.seek(SeekFrom::End(0)).map_err(|error| file::unusable(&path, error))?;
-        let rotation = Rotation::new(dimensions, header.seed);
-        let inner = Inner { file, end, tables: BTreeMap::new(), position: None, damaged: 0 };
-        Ok(Self { root: root.into(), number, header, rotation, inner: RwLock::new(inner), writing: Mutex::default() })
+        let (seed, model) = (0x6e65_7068_6b65_6570 ^ number, Arc::clone(&basis.model));
+        let header = Header { dimensions: basis.dimensions, seed, key, model };
+        let seal = sealed_with(&header, &*basis.keys)?;
+        let contents = Contents::empty(header.create(&path)?, header.length());
+        let index = Self::of(directory.clone(), number, header, seal, Arc::clone(&basis.keys), contents, false);
+        index.directory.sync()?;
+        Ok(index)
     }
 
-    fn load(root: &Path, number: u64, path: &Path) -> Result<Self> {
-        let (mut tables, mut position, mut damaged) = (BTreeMap::<Tenant, Table>::new(), None, 0);
-        let mut rotation: Option<Rotation> = None;
-        let (file, header, end) = file::read(path, |header, frame| {
-            let rotation = rotation.get_or_insert_with(|| Rotation::new(header.dimensions, header.seed));
-            match frame {
-                Frame::Damaged => damaged += 1,
-                Frame::Reached(at) => position = Some(at),
-                Frame::Key { stored, objects_at, vectors } => {
-                    let each: Vec<&[f32]> = vectors.chunks_exact(header.dimensions.max(1)).collect();
-                    let table = tables.entry(stored.key.tenant.clone()).or_default();
-                    table.put(stored, rotation, objects_at, &each);
-                }
+    fn load(directory: &Directory, number: u64, keys: &Arc<dyn CopyKeys>) -> Result<Self> {
+        let path = directory.file_of(number);
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = opened.map_err(|error| match error.kind() {
+            Io::NotFound => {
+                let what = "the file of the current vector index is missing; nephkeep rebuild vectors";
+                Error::corrupt("vectors-damaged", what).with("path", path.display())
             }
-            Ok(())
+            _ => unusable(&path, error),
         })?;
+        let header = Header::read(&file, &path)?;
+        let (seal, rotation) = (sealed_with(&header, &**keys)?, Rotation::new(header.dimensions, header.seed));
+        let again = file.try_clone().map_err(|error| unusable(&path, error))?;
+        let reader = Reader { file: &file, path: &path, header: &header, seal: &seal };
+        let contents = contents::load(&reader, again, &rotation)?;
+        let index = Self::of(directory.clone(), number, header, seal, Arc::clone(keys), contents, true);
+        let damaged = index.damaged();
         if damaged > 0 {
             tracing::error!(damaged, path = %path.display(), "parts of the vector index are damaged; verify names the keys");
         }
-        let rotation = rotation.unwrap_or_else(|| Rotation::new(header.dimensions, header.seed));
-        let inner = Inner { file, end, tables, position, damaged };
-        Ok(Self { root: root.into(), number, header, rotation, inner: RwLock::new(inner), writing: Mutex::default() })
+        Ok(index)
     }
 
-    /// Makes this generation the current one.
+    fn of(
+        directory: Directory,
+        number: u64,
+        header: Header,
+        seal: Seal,
+        keys: Arc<dyn CopyKeys>,
+        contents: Contents,
+        in_use: bool,
+    ) -> Self {
+        let (rotation, in_use) = (Rotation::new(header.dimensions, header.seed), AtomicBool::new(in_use));
+        let (contents, writing, unreadable) = (RwLock::new(contents), Mutex::default(), Mutex::default());
+        Self { directory, number, header, rotation, seal, keys, contents, writing, unreadable, in_use }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.file_of(self.number)
+    }
+
+    pub(super) fn unusable(&self, error: std::io::Error) -> Error {
+        unusable(&self.path(), error)
+    }
+
     fn point(&self) -> Result<()> {
-        let (temporary, pointer) = (self.root.join("current.new"), self.root.join(CURRENT));
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(format!("{}\n", self.number).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &pointer)
-        });
-        written.map_err(|error| file::unusable(&pointer, error))?;
-        file::sync_directory(&self.root)
+        // Before: also when this fails, the name may stand on the disk.
+        self.in_use.store(true, Ordering::Release);
+        self.directory.point(self.number)
     }
 
-    fn vectors_of<'c>(&self, change: &'c CopyChange) -> Result<(Stored, Vec<&'c [f32]>)> {
-        let (mut ordinals, mut vectors, mut source) = (Vec::new(), Vec::new(), Arc::from(""));
-        for Object { ordinal, body } in &change.objects {
-            let Body::Vector { model, source: of, values } = body;
-            self.check(model, values).map_err(|error| error.with("id", &change.key.id).with("chunk", ordinal))?;
-            ordinals.push(*ordinal);
-            vectors.push(&**values);
-            source = Arc::clone(of);
-        }
-        let CopyChange { position, version, class, .. } = *change;
-        let (key, subject) = (change.key.clone(), change.subject.clone());
-        Ok((Stored { key, position, version, class, subject, source, ordinals }, vectors))
+    fn damaged(&self) -> usize {
+        let contents = self.contents.read();
+        let unreadable = self.unreadable.lock();
+        let lost = usize::try_from(contents.lost).unwrap_or(usize::MAX);
+        contents.missing.union(&unreadable).count().saturating_add(lost)
     }
 
-    fn check(&self, model: &str, values: &[f32]) -> Result<()> {
-        if *model != *self.header.model {
-            let what = "a vector of another embedding model; this index holds one model only";
-            return Err(Error::invalid("vector-other-model", what).with("model", model));
-        }
-        if values.len() != self.header.dimensions {
-            let what = format!("a vector has {} dimensions here", self.header.dimensions);
-            return Err(Error::invalid("vector-dimensions", what).with("given", values.len()));
-        }
-        let length: f32 = values.iter().map(|value| value * value).sum();
-        if !length.is_finite() || (length - 1.0).abs() > 1e-3 {
-            let what = "a vector has length 1; this one has not, or holds what is no number";
-            return Err(Error::invalid("vector-malformed", what));
-        }
-        Ok(())
-    }
-
-    /// Appends and syncs; what is not durable is in no table.
-    fn write(&self, frames: &[u8]) -> Result<u64> {
-        let (mut file, end) = {
-            let inner = self.inner.read();
-            let file = inner.file.try_clone().map_err(|error| self.unusable(error))?;
-            (file, inner.end)
+    /// The digests of a document's objects, from the file. One that does not open is told apart from every other.
+    fn digests(&self, contents: &Contents, table: &Table, document: &Document) -> Result<Vec<[u8; 32]>> {
+        let Document { stored, place, .. } = document;
+        let digest = |(ordinal, at)| {
+            let bound = Bound { place: *place, version: stored.version, ordinal };
+            let read = file::vector_at(&contents.file, at, self.header.dimensions, &self.seal, bound);
+            let values = read.map_err(|error| self.unusable(error))?.unwrap_or_else(|| {
+                self.unreadable.lock().insert(*place);
+                Vec::new()
+            });
+            let (model, source) = (Arc::clone(&self.header.model), Arc::clone(&stored.source));
+            Ok(digest::of_object(&Object { ordinal, body: Body::Vector { model, source, values: values.into() } }))
         };
-        let written =
-            file.seek(SeekFrom::Start(end)).and_then(|_| file.write_all(frames)).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            // Half a frame at the end is cut off at the next opening; now, if that is possible.
-            let _cut = file.set_len(end);
-            return Err(self.unusable(error));
-        }
-        Ok(end)
+        table.places(document).map(digest).collect()
     }
+}
 
-    fn unusable(&self, error: std::io::Error) -> Error {
-        file::unusable(&file_of(&self.root, self.number), error)
-    }
-
-    /// Writes what lives into a new file in the place of the old one.
-    fn compact(&self) -> Result<()> {
-        let path = file_of(&self.root, self.number);
-        let temporary = path.with_extension("compacting");
-        if temporary.exists() {
-            fs::remove_file(&temporary).map_err(|error| file::unusable(&temporary, error))?;
+/// A rebuild that came to nothing leaves no file.
+impl Drop for VectorIndex {
+    fn drop(&mut self) {
+        if *self.in_use.get_mut() {
+            return;
         }
-        let mut fresh = self.header.create(&temporary)?;
+        // Its number may have been given again: only its own file goes.
+        let path = self.directory.file_of(self.number);
+        let own = self.contents.get_mut().file.metadata().map(|data| (data.dev(), data.ino()));
+        let named = fs::metadata(&path).map(|data| (data.dev(), data.ino()));
+        if let (Ok(own), Ok(named)) = (own, named)
+            && own == named
         {
-            let inner = self.inner.read();
-            let mut out = Vec::new();
-            for (stored, places) in inner.tables.values().flat_map(Table::live) {
-                let vectors: Vec<Vec<f32>> = places
-                    .iter()
-                    .map(|at| file::vector_at(&inner.file, *at, self.header.dimensions))
-                    .collect::<Result<_, _>>()
-                    .map_err(|error| self.unusable(error))?;
-                let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-                file::put_key(&mut out, stored, &vectors);
-                if out.len() > 8 << 20 {
-                    fresh.write_all(&out).map_err(|error| file::unusable(&temporary, error))?;
-                    out.clear();
-                }
-            }
-            if let Some(position) = inner.position {
-                file::put_reached(&mut out, position);
-            }
-            let written = fresh.write_all(&out).and_then(|()| fresh.sync_all());
-            written.map_err(|error| file::unusable(&temporary, error))?;
+            let _gone = fs::remove_file(path);
         }
-        // Read before it takes the old one's place: whatever fails, the writer stays on the file that has the name.
-        let anew = Self::load(&self.root, self.number, &temporary)?;
-        fs::rename(&temporary, &path).map_err(|error| file::unusable(&path, error))?;
-        *self.inner.write() = anew.inner.into_inner();
-        file::sync_directory(&self.root)
     }
 }
 
@@ -300,98 +206,58 @@ impl Projection for VectorIndex {
         self.number
     }
     fn position(&self) -> Option<Position> {
-        self.inner.read().position
+        self.contents.read().position
     }
 
     fn apply(&self, batch: &ChangeBatch) -> Result<()> {
-        let _one = self.writing.lock();
-        let (mut frames, mut taken) = (Vec::new(), Vec::new());
-        for change in &batch.changes {
-            let newer = {
-                let inner = self.inner.read();
-                let held = inner.tables.get(&change.key.tenant).and_then(|table| table.get(&change.key));
-                held.is_some_and(|held| later(held.position, change.position))
-            };
-            if newer {
-                continue;
-            }
-            let (stored, vectors) = self.vectors_of(change)?;
-            let objects_at = file::put_key(&mut frames, &stored, &vectors);
-            taken.push((stored, objects_at, vectors));
-        }
-        file::put_reached(&mut frames, batch.through);
-        let begins = self.write(&frames)?;
-        let mut inner = self.inner.write();
-        inner.end = begins + frames.len() as u64;
-        inner.position = Some(batch.through);
-        for (stored, objects_at, vectors) in taken {
-            let table = inner.tables.entry(stored.key.tenant.clone()).or_default();
-            table.put(stored, &self.rotation, begins + objects_at, &vectors);
-        }
-        let (dead, live) = inner
-            .tables
-            .values()
-            .fold((0, 0), |(dead, live), table| (dead + table.rows_dead(), live + table.rows_live()));
-        drop(inner);
-        if dead > COMPACT_FROM && dead > live { self.compact() } else { Ok(()) }
+        self.write(batch)
     }
 
     fn entries(&self, range: KeyRange) -> Result<Vec<Entry>> {
-        let inner = self.inner.read();
+        let contents = self.contents.read();
         let mut found = Vec::new();
-        for (stored, places) in inner.tables.values().flat_map(Table::live) {
-            if !range.contains(digest::place(&stored.key)) {
-                continue;
+        for table in contents.tables.values() {
+            for document in table.live().filter(|document| range.contains(document.place)) {
+                let objects = self.digests(&contents, table, document)?;
+                let stored = &document.stored;
+                found.push(digest::entry(&stored.key, stored.version, stored.position, &objects));
             }
-            let mut objects = Vec::with_capacity(places.len());
-            for (ordinal, at) in stored.ordinals.iter().zip(places) {
-                let values = file::vector_at(&inner.file, at, self.header.dimensions);
-                let values = values.map_err(|error| self.unusable(error))?.into();
-                let (model, source) = (Arc::clone(&self.header.model), Arc::clone(&stored.source));
-                let body = Body::Vector { model, source, values };
-                objects.push(digest::of_object(&Object { ordinal: *ordinal, body }));
-            }
-            found.push(digest::entry(&stored.key, stored.version, stored.position, &objects));
         }
         found.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
         Ok(found)
     }
 
     fn begin(&self) -> Result<Arc<dyn Projection>> {
-        let Header { dimensions, ref model, .. } = self.header;
-        Ok(Arc::new(Self::next(&self.root, model, dimensions)?))
+        // What rebuilds that did not end have left would fill the disk.
+        let current = match self.directory.current() {
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            current => current?,
+        };
+        self.directory.sweep(&[self.number, current.unwrap_or(self.number)])?;
+        let Header { dimensions, ref model, key, .. } = self.header;
+        let basis = Basis { model: Arc::clone(model), dimensions, keys: Arc::clone(&self.keys) };
+        Ok(Arc::new(Self::next(&self.directory, &basis, key)?))
     }
 
     fn adopt(&self) -> Result<()> {
         self.point()?;
-        self.alone()
+        if let Err(error) = self.directory.sweep(&[self.number]) {
+            // It is adopted; the next rebuild or erasure removes what is left.
+            tracing::warn!(code = error.code(), "files of older generations stay for now: {error}");
+        }
+        Ok(())
     }
 
     fn erase(&self, subject: &Subject) -> Result<u64> {
-        let _one = self.writing.lock();
-        let mut erased = 0;
-        {
-            let mut inner = self.inner.write();
-            for table in inner.tables.values_mut() {
-                let of = table.live().filter(|(stored, _)| stored.subject == *subject);
-                let of: Vec<ResourceKey> = of.map(|(stored, _)| stored.key.clone()).collect();
-                erased += of.iter().filter(|key| table.remove(key)).count() as u64;
-            }
-        }
-        // Always: an earlier removal may have left bytes of the subject in the file, or a rebuild that failed its own file.
-        self.compact()?;
-        self.alone()?;
+        let erased = self.wipe(subject)?;
+        // A rebuild that failed may have left the subject in a file of its own.
+        self.directory.sweep(&[self.number])?;
         Ok(erased)
     }
 
     fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>> {
         Some(self)
     }
-}
-
-/// Of positions of one log: in a later life, or further in the same one.
-fn later(a: Position, b: Position) -> bool {
-    (a.incarnation.ordinal, a.n) > (b.incarnation.ordinal, b.n)
 }
 
 impl VectorSearch for VectorIndex {
@@ -403,18 +269,19 @@ impl VectorSearch for VectorIndex {
     }
 
     fn stats(&self) -> Stats {
-        let inner = self.inner.read();
-        let sum = |of: fn(&Table) -> usize| inner.tables.values().map(of).sum();
+        let damaged = self.damaged();
+        let contents = self.contents.read();
+        let sum = |of: fn(&Table) -> usize| contents.tables.values().map(of).sum();
         Stats {
             model: Arc::clone(&self.header.model),
             dimensions: self.header.dimensions,
             documents: sum(Table::documents_live),
             vectors: sum(Table::rows_live),
             tombstones: sum(Table::rows_dead),
-            damaged: inner.damaged,
+            damaged,
             code_bytes: sum(Table::code_bytes),
             resident_bytes: sum(Table::resident_bytes),
-            disk_bytes: inner.end,
+            disk_bytes: contents.end,
         }
     }
 }
@@ -424,12 +291,10 @@ type Look = fn(&Table, &Reading<'_>, &Search<'_>) -> Result<Vec<Hit>>;
 impl VectorIndex {
     fn look(&self, tenant: &Tenant, search: &Search<'_>, look: Look) -> Result<Vec<Hit>> {
         self.check(&self.header.model, search.vector)?;
-        let inner = self.inner.read();
-        let Some(table) = inner.tables.get(tenant) else { return Ok(Vec::new()) };
-        look(
-            table,
-            &Reading { rotation: &self.rotation, file: &inner.file, dimensions: self.header.dimensions },
-            search,
-        )
+        let contents = self.contents.read();
+        let Some(table) = contents.tables.get(tenant) else { return Ok(Vec::new()) };
+        let Self { rotation, seal, unreadable, .. } = self;
+        let (file, dimensions) = (&contents.file, self.header.dimensions);
+        look(table, &Reading { rotation, file, seal, dimensions, unreadable }, search)
     }
 }

@@ -2,11 +2,27 @@
 
 use super::{
     code::{self, Query, Rotation},
-    file::{self, Stored},
-    index::{Filter, Hit, Search},
+    file::vector_at,
+    frame::{Span, Stored},
+    seal::{Bound, Seal},
+    search::{Filter, Hit, Search},
 };
-use model::{ResourceKey, Result};
-use std::{cmp::Ordering, collections::HashMap, fs::File, sync::Arc};
+use model::{Class, Error, ResourceKey, Result};
+use parking_lot::Mutex;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    num::NonZero,
+    ops::Range,
+    sync::Arc,
+    thread,
+};
+
+/// From so many vectors on a search is shared between the processors.
+const SHARED_FROM: usize = 1 << 16;
+/// Estimated at a time: codes and estimates stay in the processor's own memory.
+const BLOCK: usize = 512;
 
 /// One stored vector.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +33,43 @@ struct Row {
     at: u64,
 }
 
+/// A key's state, and where its frame lies.
+#[derive(Debug)]
+pub struct Document {
+    pub stored: Stored,
+    pub place: u64,
+    pub span: Span,
+    /// Its rows follow one another.
+    first_row: u32,
+}
+
+/// What a filter looks at, for each document; of no class: removed or replaced.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    class: Option<Class>,
+    source: u32,
+}
+
+/// A key's state on its way into a table, its codes made.
+#[derive(Debug)]
+pub struct Entry {
+    pub stored: Stored,
+    pub place: u64,
+    pub span: Span,
+    /// Where in the file its first object lies, and how far they lie from one another.
+    pub objects_at: u64,
+    pub stride: u64,
+    pub codes: Vec<u8>,
+    pub factors: Vec<f32>,
+}
+
+impl Entry {
+    /// Makes the codes of a key's vectors, given one after the other.
+    pub fn encode<'v>(&mut self, rotation: &Rotation, vectors: impl Iterator<Item = &'v [f32]>) {
+        self.factors.extend(vectors.map(|vector| code::encode(rotation, vector, &mut self.codes)));
+    }
+}
+
 /// Rows are only added; those of a removed or replaced document stay dead until the file is written anew.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -24,58 +77,112 @@ pub struct Table {
     factors: Vec<f32>,
     rows: Vec<Row>,
     /// By document number; `None`: removed or replaced.
-    documents: Vec<Option<Arc<Stored>>>,
-    /// First row of each document; its rows follow one another.
-    first_rows: Vec<u32>,
+    documents: Vec<Option<Document>>,
+    marks: Vec<Mark>,
+    sources: HashMap<Arc<str>, u32>,
     current: HashMap<ResourceKey, u32>,
     dead_rows: usize,
 }
 
-/// What a search has to look at, and which file the vectors lie in.
+/// What a search reads the vectors themselves with.
 #[derive(Debug)]
 pub struct Reading<'r> {
     pub rotation: &'r Rotation,
     pub file: &'r File,
+    pub seal: &'r Seal,
     pub dimensions: usize,
+    /// Places of keys with a vector that did not open.
+    pub unreadable: &'r Mutex<BTreeSet<u64>>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    class_max: Class,
+    source: Option<u32>,
+}
+
+impl Wanted {
+    fn takes(self, mark: Mark) -> bool {
+        mark.class.is_some_and(|class| class <= self.class_max)
+            && self.source.is_none_or(|source| source == mark.source)
+    }
+}
+
+type Best = Vec<(f32, u32)>;
 
 impl Table {
     /// The current state of a document.
-    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Stored>> {
+    pub fn get(&self, key: &ResourceKey) -> Option<&Document> {
         self.documents.get(*self.current.get(key)? as usize)?.as_ref()
     }
 
-    /// Replaces whatever the key had.
-    pub fn put(&mut self, stored: Stored, rotation: &Rotation, objects_at: u64, vectors: &[&[f32]]) {
-        self.remove(&stored.key);
-        if stored.ordinals.is_empty() {
-            return;
+    /// Replaces whatever the key had, and gives that back.
+    pub fn put(&mut self, entry: Entry) -> Option<Document> {
+        let before = self.remove(&entry.stored.key);
+        if entry.stored.ordinals.is_empty() {
+            return before;
         }
         let document = u32::try_from(self.documents.len()).unwrap_or(u32::MAX);
-        self.first_rows.push(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
-        let size = vectors.first().map_or(0, |vector| 4 + 4 * vector.len()) as u64;
-        for (number, (ordinal, vector)) in stored.ordinals.iter().zip(vectors).enumerate() {
-            self.factors.push(code::encode(rotation, vector, &mut self.codes));
-            self.rows.push(Row { document, ordinal: *ordinal, at: objects_at + number as u64 * size + 4 });
+        let first_row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.codes.extend(&entry.codes);
+        self.factors.extend(&entry.factors);
+        let numbered = (0_u64..).zip(&entry.stored.ordinals);
+        self.rows.extend(numbered.map(|(number, ordinal)| Row {
+            document,
+            ordinal: *ordinal,
+            at: entry.objects_at + number * entry.stride + 4,
+        }));
+        let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
+        let source = *self.sources.entry(Arc::clone(&entry.stored.source)).or_insert(sources);
+        self.marks.push(Mark { class: Some(entry.stored.class), source });
+        self.current.insert(entry.stored.key.clone(), document);
+        let Entry { stored, place, span, .. } = entry;
+        self.documents.push(Some(Document { stored, place, span, first_row }));
+        before
+    }
+
+    pub fn remove(&mut self, key: &ResourceKey) -> Option<Document> {
+        let number = self.current.remove(key)? as usize;
+        let gone = self.documents.get_mut(number).and_then(Option::take)?;
+        if let Some(mark) = self.marks.get_mut(number) {
+            mark.class = None;
         }
-        self.current.insert(stored.key.clone(), document);
-        self.documents.push(Some(Arc::new(stored)));
+        self.dead_rows += gone.stored.ordinals.len();
+        Some(gone)
     }
 
-    pub fn remove(&mut self, key: &ResourceKey) -> bool {
-        let Some(document) = self.current.remove(key) else { return false };
-        let gone = self.documents.get_mut(document as usize).and_then(Option::take);
-        self.dead_rows += gone.as_ref().map_or(0, |stored| stored.ordinals.len());
-        gone.is_some()
+    pub fn live(&self) -> impl Iterator<Item = &Document> {
+        self.documents.iter().flatten()
     }
 
-    pub fn live(&self) -> impl Iterator<Item = (&Arc<Stored>, Vec<u64>)> {
-        let numbered = self.documents.iter().zip(&self.first_rows);
-        numbered.filter_map(|(stored, first)| {
-            let stored = stored.as_ref()?;
-            let rows = self.rows.get(*first as usize..*first as usize + stored.ordinals.len())?;
-            Some((stored, rows.iter().map(|row| row.at).collect()))
-        })
+    /// Where the objects of a document lie.
+    pub fn places<'t>(&'t self, document: &'t Document) -> impl Iterator<Item = (u32, u64)> + 't {
+        self.rows_of(document).map(|at| (self.rows[at].ordinal, self.rows[at].at))
+    }
+
+    fn rows_of(&self, document: &Document) -> Range<usize> {
+        let first = document.first_row as usize;
+        first..(first + document.stored.ordinals.len()).min(self.rows.len())
+    }
+
+    /// The same documents without the dead rows between them, their frames where `moved` says; of the others nothing.
+    pub fn compacted(&self, moved: impl Fn(&Document) -> Option<u64>, stride: u64) -> Self {
+        let mut fresh = Self::default();
+        let each = self.codes.len() / self.rows.len().max(1);
+        for document in self.live() {
+            let (Some(at), rows) = (moved(document), self.rows_of(document)) else { continue };
+            let objects_in = self.rows.get(rows.start).map_or(0, |row| row.at - 4 - document.span.at);
+            fresh.put(Entry {
+                stored: document.stored.clone(),
+                place: document.place,
+                span: Span { at, ..document.span },
+                objects_at: at + objects_in,
+                stride,
+                codes: self.codes[rows.start * each..rows.end * each].to_vec(),
+                factors: self.factors[rows].to_vec(),
+            });
+        }
+        fresh
     }
 
     pub fn rows_live(&self) -> usize {
@@ -94,52 +201,94 @@ impl Table {
         self.codes.capacity()
             + self.factors.capacity() * 4
             + self.rows.capacity() * size_of::<Row>()
-            + self.documents.len() * (size_of::<Stored>() + 96)
+            + self.marks.capacity() * size_of::<Mark>()
+            + self.documents.capacity() * size_of::<Option<Document>>()
+            + self.current.len() * (size_of::<ResourceKey>() + 72)
     }
 
-    /// Estimates for all, filters before ranking, then the vectors themselves for the best.
+    /// Estimates for all that the filter lets through, then the vectors themselves for the best.
     pub fn search(&self, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
-        let mut estimates = Vec::with_capacity(self.rows.len());
-        Query::new(reading.rotation, search.vector).scan(&self.codes, &self.factors, &mut estimates);
-        let allowed = self.allowed(search.filter);
-        let wanted = search.limit.max(search.rescore).min(self.rows.len());
-        let mut best: Vec<(f32, u32)> = Vec::with_capacity(wanted * 2 + 1);
-        let mut bar = f32::NEG_INFINITY;
-        for (at, estimate) in (0_u32..).zip(&estimates) {
-            if *estimate > bar && allowed[self.rows[at as usize].document as usize] {
-                best.push((*estimate, at));
-                if best.len() > wanted * 2 {
-                    bar = keep(&mut best, wanted);
-                }
-            }
-        }
-        keep(&mut best, wanted);
+        let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
+        let query = Query::new(reading.rotation, search.vector);
+        let count = search.limit.max(search.rescore).min(self.rows.len());
+        let best = self.best(&query, wanted, count);
         self.exact(best.into_iter().map(|(_, at)| at), reading, search)
     }
 
     /// All of them by the vectors themselves: what a search is measured against.
     pub fn search_exact(&self, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
-        let allowed = self.allowed(search.filter);
-        let rows = (0_u32..).zip(&self.rows).filter(|(_, row)| allowed[row.document as usize]);
+        let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
+        let rows = (0_u32..).zip(&self.rows).filter(|(_, row)| wanted.takes(self.marks[row.document as usize]));
         self.exact(rows.map(|(at, _)| at), reading, search)
     }
 
-    fn allowed(&self, filter: &Filter) -> Vec<bool> {
-        let allows = |stored: &Arc<Stored>| {
-            stored.class <= filter.class_max && filter.source.as_ref().is_none_or(|source| **source == *stored.source)
+    /// `None`: there is nothing of that source.
+    fn wanted(&self, filter: &Filter) -> Option<Wanted> {
+        let source = match &filter.source {
+            Some(source) => Some(*self.sources.get(source.as_str())?),
+            None => None,
         };
-        self.documents.iter().map(|stored| stored.as_ref().is_some_and(allows)).collect()
+        Some(Wanted { class_max: filter.class_max, source })
+    }
+
+    /// The rows with the best estimates; a large table is parted between the processors.
+    fn best(&self, query: &Query, wanted: Wanted, count: usize) -> Best {
+        let rows = self.rows.len();
+        let hands = match rows < SHARED_FROM {
+            true => 1,
+            false => thread::available_parallelism().map_or(1, NonZero::get).min(rows * 2 / SHARED_FROM),
+        };
+        let each = rows.div_ceil(hands.max(1)).next_multiple_of(BLOCK);
+        let part = |number: usize| self.best_of(query, wanted, count, number * each..((number + 1) * each).min(rows));
+        let mut best = thread::scope(|scope| {
+            let others: Vec<_> = (1..hands).map(|number| scope.spawn(move || part(number))).collect();
+            let mut best = part(0);
+            for (number, other) in (1..).zip(others) {
+                // A thread that did not end well has found nothing: its part is looked at here.
+                best.extend(other.join().unwrap_or_else(|_| part(number)));
+            }
+            best
+        });
+        keep(&mut best, count);
+        best
+    }
+
+    fn best_of(&self, query: &Query, wanted: Wanted, count: usize, rows: Range<usize>) -> Best {
+        let bytes = code::bytes_of(query.coordinates());
+        let (mut best, mut bar) = (Best::with_capacity(count * 2 + 1), f32::NEG_INFINITY);
+        let mut estimates = Vec::with_capacity(BLOCK);
+        for from in rows.clone().step_by(BLOCK) {
+            let to = (from + BLOCK).min(rows.end);
+            query.scan(&self.codes[from * bytes..to * bytes], &self.factors[from..to], &mut estimates);
+            for (at, estimate) in (from..to).zip(&estimates) {
+                if *estimate > bar && wanted.takes(self.marks[self.rows[at].document as usize]) {
+                    best.push((*estimate, u32::try_from(at).unwrap_or(u32::MAX)));
+                    if best.len() > count * 2 {
+                        bar = keep(&mut best, count);
+                    }
+                }
+            }
+        }
+        best
     }
 
     fn exact(&self, rows: impl Iterator<Item = u32>, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         for at in rows {
             let row = self.rows[at as usize];
-            let Some(stored) = self.documents[row.document as usize].as_ref() else { continue };
-            let vector = file::vector_at(reading.file, row.at, reading.dimensions).map_err(|error| {
+            let Some(Document { stored, place, .. }) = &self.documents[row.document as usize] else { continue };
+            let bound = Bound { place: *place, version: stored.version, ordinal: row.ordinal };
+            let read = vector_at(reading.file, row.at, reading.dimensions, reading.seal, bound);
+            let vector = read.map_err(|error| {
                 let what = "a vector cannot be read from the index; nephkeep verify vectors names what is wrong";
-                model::Error::retry("vectors-unusable", what).caused_by(error)
+                Error::retry("vectors-unusable", what).caused_by(error)
             })?;
+            let Some(vector) = vector else {
+                if reading.unreadable.lock().insert(*place) {
+                    tracing::error!(id = %stored.key.id, "a vector in the index is damaged; verify names its key");
+                }
+                continue;
+            };
             let score: f32 = vector.iter().zip(search.vector).map(|(a, b)| a * b).sum();
             hits.push(Hit {
                 key: stored.key.clone(),
@@ -157,7 +306,7 @@ impl Table {
 }
 
 /// Keeps the `count` best; gives the least of them.
-fn keep(best: &mut Vec<(f32, u32)>, count: usize) -> f32 {
+fn keep(best: &mut Best, count: usize) -> f32 {
     let better = |a: &(f32, u32), b: &(f32, u32)| -> Ordering { b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)) };
     if best.len() > count && count > 0 {
         best.select_nth_unstable_by(count - 1, better);

@@ -1,5 +1,8 @@
 //! Copies as the relay and the door use them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod made;
 mod metrics;
 mod vectors;
+mod vectors_files;
+mod vectors_opening;

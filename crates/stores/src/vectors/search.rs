@@ -1,0 +1,55 @@
+//! What can be asked of the index, and what it answers.
+
+use model::{Class, Position, ResourceKey, Result, Tenant, Version};
+use std::{fmt, sync::Arc};
+
+/// Which stored vectors are looked at, before any is ranked.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Documents of a higher class are not looked at.
+    pub class_max: Class,
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'s> {
+    pub vector: &'s [f32],
+    pub limit: usize,
+    /// How many of the best estimates are compared by the vectors themselves.
+    pub rescore: usize,
+    pub filter: &'s Filter,
+}
+
+/// Inner product of vectors of length 1: 1 is the same direction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    pub key: ResourceKey,
+    pub version: Version,
+    pub position: Position,
+    pub class: Class,
+    pub ordinal: u32,
+    pub score: f32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    pub model: Arc<str>,
+    pub dimensions: usize,
+    pub documents: usize,
+    pub vectors: usize,
+    /// Removed or replaced, until the file is written anew.
+    pub tombstones: usize,
+    /// Keys that are missing because their frames are damaged, until they are applied again, and damage of which no
+    /// key is known, until the index is made anew.
+    pub damaged: usize,
+    pub code_bytes: usize,
+    pub resident_bytes: usize,
+    pub disk_bytes: u64,
+}
+
+pub trait VectorSearch: Send + Sync + fmt::Debug {
+    fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
+    /// Without codes, over every vector.
+    fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
+    fn stats(&self) -> Stats;
+}
