@@ -46,7 +46,10 @@ const ADVANCE: &str = "
     ON CONFLICT (tenant, consumer) DO UPDATE SET ordinal = excluded.ordinal, n = excluded.n
     WHERE (c.ordinal, c.n) < (excluded.ordinal, excluded.n)";
 
-const FORGET: &str = "DELETE FROM nephkeep.consumer WHERE tenant = $1 AND consumer = $2";
+/// With its dead letters.
+const FORGET: &str = "
+    WITH letters AS (DELETE FROM nephkeep.dead_letter WHERE tenant = $1 AND consumer = $2)
+    DELETE FROM nephkeep.consumer WHERE tenant = $1 AND consumer = $2";
 
 impl Ledger {
     /// Whether the record can be read and, on a leader, written now; the error says why not.

@@ -22,6 +22,7 @@ pub mod prepared;
 pub mod principal;
 pub mod resource;
 pub mod select;
+pub mod sink;
 pub mod tmf921;
 
 pub use access::{Access, Action, Role};

@@ -225,7 +225,7 @@ impl Base {
             series: Arc::clone(&self.metrics),
         };
         let settings =
-            server::Settings { listen, limits: server::Limits::default(), hub: server::hub::Policy::default() };
+            server::Settings { listen, limits: server::Limits::default(), sinks: server::sinks::Policy::default() };
         let server = Server::bind(settings, parts).await.map_err(Failure::environment)?;
         bootstrap::admin(layout, &server).await?;
         Ok(server)

@@ -1,9 +1,13 @@
-//! Follows the log for what this server keeps in memory: principals, subscriptions, counts of documents; a follower also looks at least
+//! Follows the log for what this server keeps in memory: principals, sinks, counts of documents; a follower also looks at least
 //! every two seconds which erasures the leader has begun.
 //!
-//! A change of either kind is rare and makes the whole kind be read again: no half-applied state, no second decoder.
+//! A change of these kinds is rare and makes the whole kind be read again: no half-applied state, no second decoder.
 
-use crate::{hub::Dispatcher, identity::principals, state::App};
+use crate::{
+    identity::principals,
+    sinks::{Dispatcher, KINDS},
+    state::App,
+};
 use ledger::Leadership;
 use model::{Kind, Position, Result};
 use std::time::Duration;
@@ -14,13 +18,14 @@ const WAIT: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Runs until the server stops. An unreachable record is waited for: the caches stay as they were.
-pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
+pub async fn run(app: App, mut from: Position) {
+    let mut sinks = Dispatcher::default();
     let mut stopped = app.stop.subscribe();
     let mut pause = Duration::from_millis(100);
     app.documents.begin(from);
     loop {
         let turned = tokio::select! {
-            turned = turn(&app, from, &mut hub) => turned,
+            turned = turn(&app, from, &mut sinks) => turned,
             _ = stopped.wait_for(|stop| *stop) => break,
         };
         match turned {
@@ -28,7 +33,7 @@ pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
             Err(error) => {
                 tracing::debug!(code = error.code(), "following the log: {error}");
                 if error.code() == "position-voided" {
-                    match reload(&app, &mut hub).await {
+                    match reload(&app, &mut sinks).await {
                         Ok(at) => {
                             app.documents.begin(at);
                             from = at;
@@ -41,17 +46,17 @@ pub async fn run(app: App, mut from: Position, mut hub: Dispatcher) {
             }
         }
     }
-    hub.stop().await;
+    sinks.stop(&app).await;
 }
 
-async fn reload(app: &App, hub: &mut Dispatcher) -> Result<Position> {
+async fn reload(app: &App, sinks: &mut Dispatcher) -> Result<Position> {
     let at = principals::load(app).await?;
-    hub.reload(app).await?;
+    sinks.reload(app).await?;
     Ok(at)
 }
 
-async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Position> {
-    hub.settle(app, false).await?;
+async fn turn(app: &App, from: Position, sinks: &mut Dispatcher) -> Result<Position> {
+    sinks.settle(app, false).await?;
     if matches!(app.ledger.leadership(), Leadership::Follower { .. }) {
         app.ledger.see_begun_erasures().await?;
     }
@@ -60,7 +65,7 @@ async fn turn(app: &App, from: Position, hub: &mut Dispatcher) -> Result<Positio
     if touched(Kind::Principal) {
         principals::load(app).await?;
     }
-    hub.settle(app, touched(Kind::Hub)).await?;
+    sinks.settle(app, KINDS.into_iter().any(touched)).await?;
     app.documents.count(&page);
     Ok(page.next)
 }

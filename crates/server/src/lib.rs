@@ -1,17 +1,17 @@
-//! THE DOOR: TMF921 and our own API over HTTP, identities, limits, metrics, hub delivery.
+//! THE DOOR: TMF921 and our own API over HTTP, identities, limits, metrics, webhook sinks.
 //!
 //! Nothing here names a write trait or SQL: every request goes through `ledger`'s gateway with an `Access`.
 
 pub mod clock;
 mod follow;
 pub mod http;
-pub mod hub;
 pub mod identity;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod sinks;
 pub mod state;
 
 pub use limits::Limits;
@@ -30,8 +30,8 @@ pub struct Settings {
     /// Port 0 takes any free one.
     pub listen: SocketAddr,
     pub limits: Limits,
-    /// Where hub callbacks may lead.
-    pub hub: hub::Policy,
+    /// Where webhook sinks and hub callbacks may lead.
+    pub sinks: sinks::Policy,
 }
 
 /// Bound, not yet serving.
@@ -41,7 +41,6 @@ pub struct Server {
     app: App,
     address: SocketAddr,
     from: Position,
-    hub: hub::Dispatcher,
 }
 
 impl Server {
@@ -50,10 +49,9 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| Error::refused("listener-failed", "the bound address cannot be read").caused_by(error))?;
-        let app = App::new(parts, Authenticator::tokens(), settings.limits, settings.hub);
+        let app = App::new(parts, Authenticator::tokens(), settings.limits, sinks::Sender::new(settings.sinks)?);
         let from = principals::load(&app).await?;
-        let hub = hub::Dispatcher::new(&app)?;
-        Ok(Self { listener, app, address, from, hub })
+        Ok(Self { listener, app, address, from })
     }
 
     #[must_use]
@@ -74,7 +72,7 @@ impl Server {
     /// Serves until `stop` resolves, then drains.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
         let router = http::router(self.app.clone());
-        let following = tokio::spawn(follow::run(self.app.clone(), self.from, self.hub));
+        let following = tokio::spawn(follow::run(self.app.clone(), self.from));
         listen::serve(self.listener, router, self.app, stop).await;
         following.await.map_err(|error| Error::bug("the follower of the log ended badly").caused_by(error))
     }

@@ -31,6 +31,8 @@ use utoipa::{
         events::topics, events::read, events::one, events::open::open,
         events::groups::list, events::groups::get, events::groups::put, events::groups::seek, events::groups::delete,
         events::members::join, events::members::leave, events::members::poll, events::members::commit,
+        events::sinks::list, events::sinks::get, events::sinks::put, events::sinks::delete,
+        events::letters::list, events::letters::bury, events::letters::retry, events::letters::discard,
     ),
     modifiers(&Token),
 )]

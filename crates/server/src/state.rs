@@ -2,10 +2,10 @@
 
 use crate::{
     http::prometheus::Gates,
-    hub,
     identity::Authenticator,
     limits::Limits,
     metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, RecordMetrics},
+    sinks::Sender,
 };
 use audit::TransparencyLog;
 use keys::Keystore;
@@ -39,7 +39,8 @@ pub struct Inner {
     pub limits: Limits,
     pub metrics: Metrics,
     pub documents: Arc<Documents>,
-    pub hub: hub::Policy,
+    /// Sends to webhook sinks, and knows how each is.
+    pub sinks: Sender,
     pub started: jiff::Timestamp,
     /// What every `href` begins with.
     pub base_href: String,
@@ -64,7 +65,7 @@ pub struct Parts {
 
 impl App {
     #[must_use]
-    pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, hub: hub::Policy) -> Self {
+    pub fn new(parts: Parts, authenticator: Authenticator, limits: Limits, sinks: Sender) -> Self {
         let counted = RecordMetrics {
             record: parts.ledger.metrics(),
             audit: Arc::clone(&parts.audit),
@@ -87,7 +88,7 @@ impl App {
                 .with(copies)
                 .with_tenants(DocumentMetrics(Arc::clone(&documents))),
             documents,
-            hub,
+            sinks,
             started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),
             requests: Semaphore::new(limits.requests),

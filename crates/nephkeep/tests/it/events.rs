@@ -52,6 +52,16 @@ fn a_group_goes_on_where_it_was_after_kill_9_and_can_be_moved_back() {
     let at = first[1]["id"].as_str().unwrap();
     home.run(&["events", "seek", "billing", at]).exits(0);
     assert_eq!(consume(&home, &[&in_group[..], &["--until-end"]].concat()), rest);
+    let sink = ["events", "sinks", "create", "oss", "--url", "http://127.0.0.1:9/x", "--topic", "intent.lifecycle"];
+    home.run(&[&sink[..], &["--dry-run"]].concat()).exits(0);
+    home.run(&sink).exits(0);
+    assert!(home.run(&["events", "sinks", "list"]).exits(0).out.contains("oss"));
+    assert_eq!(
+        home.run(&["events", "sinks", "letters", "sink/oss", "-o", "json"]).exits(0).json(),
+        serde_json::json!([])
+    );
+    home.run(&["events", "sinks", "retry", "sink/oss", "intent.lifecycle", at]).exits(1);
+    home.run(&["events", "sinks", "delete", "oss"]).exits(0);
     home.run(&["events", "delete", "billing"]).exits(0);
     home.run(&["events", "groups", "billing"]).exits(1);
 

@@ -233,7 +233,7 @@ impl Events {
     }
 
     /// A denial is audited.
-    async fn allowed(&self, access: &Access, topics: &[Arc<Topic>]) -> Result<()> {
+    pub async fn allowed(&self, access: &Access, topics: &[Arc<Topic>]) -> Result<()> {
         for right in [Action::Read, Action::ReadAudit] {
             if topics.iter().any(|topic| topic.right() == right) {
                 self.ledger.permit(access, right).await?;

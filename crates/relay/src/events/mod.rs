@@ -13,7 +13,7 @@ pub mod topics;
 
 pub use groups::{LEASE_MAX, LEASE_MIN, Poll, Polled};
 pub use horizon::Start;
-pub use topics::{Topic, Topics};
+pub use topics::{Data, Topic, Topics};
 
 use commits::Commits;
 use groups::Sessions;
@@ -131,18 +131,19 @@ impl Events {
         self.horizon.place(&self.ledger, start, retention_days).await
     }
 
-    /// Events of one topic after a position, waiting up to `wait` for the first; nothing of a group is touched.
+    /// Events of some topics after a position, waiting up to `wait` for the first; nothing of a group is touched.
     pub async fn after(
         &self,
         access: &Access,
-        topic: &Arc<Topic>,
+        topics: &[Arc<Topic>],
         after: Position,
         limit: usize,
         wait: Duration,
     ) -> Result<Batch> {
-        let scope = Scope::whole(topic, after.n);
-        self.ledger.permit(access, topic.right()).await?;
-        let after = self.place(&Start::At(after), topic.retention_days).await?;
+        let scope = Scope::whole(topics, after.n);
+        self.allowed(access, topics).await?;
+        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
+        let after = self.place(&Start::At(after), days).await?;
         self.batch(access, &scope, after, limit, wait).await
     }
 

@@ -19,9 +19,9 @@ struct Part {
 }
 
 impl Scope {
-    /// All of a topic.
-    pub fn whole(topic: &Arc<Topic>, after: u64) -> Self {
-        Self(vec![Part { topic: Arc::clone(topic), from: vec![after] }])
+    /// All of some topics.
+    pub fn whole(topics: &[Arc<Topic>], after: u64) -> Self {
+        Self(topics.iter().map(|topic| Part { topic: Arc::clone(topic), from: vec![after] }).collect())
     }
 
     /// What a member reads: a partition goes on where it was committed or, where the member has had it since it read

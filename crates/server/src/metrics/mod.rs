@@ -38,8 +38,8 @@ pub struct Metrics {
     pub connections: Gauge,
     pub shed: Counter,
     pub authentication_failures: Counter,
-    pub hub_delivered: Counter,
-    pub hub_failed: Counter,
+    pub sink_delivered: Counter,
+    pub sink_failed: Counter,
     pub metric_samples_written: Counter,
     pub metric_samples_refused: Counter,
     pub metric_samples_unsorted: Counter,
@@ -60,8 +60,8 @@ impl Default for Metrics {
             connections: Gauge::default(),
             shed: Counter::default(),
             authentication_failures: Counter::default(),
-            hub_delivered: Counter::default(),
-            hub_failed: Counter::default(),
+            sink_delivered: Counter::default(),
+            sink_failed: Counter::default(),
             metric_samples_written: Counter::default(),
             metric_samples_refused: Counter::default(),
             metric_samples_unsorted: Counter::default(),
@@ -80,8 +80,8 @@ impl Metrics {
         add(r, "nephkeep_http_connections", self.connections.clone());
         add(r, "nephkeep_http_requests_shed", self.shed.clone());
         add(r, "nephkeep_authentication_failures", self.authentication_failures.clone());
-        add(r, "nephkeep_hub_delivered", self.hub_delivered.clone());
-        add(r, "nephkeep_hub_failed", self.hub_failed.clone());
+        add(r, "nephkeep_sink_delivered", self.sink_delivered.clone());
+        add(r, "nephkeep_sink_failed", self.sink_failed.clone());
         add(r, "nephkeep_metrics_samples_written", self.metric_samples_written.clone());
         add(r, "nephkeep_metrics_samples_refused", self.metric_samples_refused.clone());
         add(r, "nephkeep_metrics_samples_refused_unsorted", self.metric_samples_unsorted.clone());

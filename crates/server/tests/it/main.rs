@@ -15,6 +15,7 @@ mod openapi;
 mod principals;
 mod prometheus;
 mod refusals;
+mod sinks;
 mod stand;
 mod tmf921;
 mod transactions;

@@ -10,7 +10,7 @@ use relay::{
     knowledge::ToVectors,
 };
 use serde_json::Value;
-use server::{Limits, Parts, Server, Settings, hub};
+use server::{Limits, Parts, Server, Settings, sinks};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use stores::{
     embed::{Embedder, HashEmbedder},
@@ -187,7 +187,7 @@ impl Stand {
         let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
         let parts = Parts { ledger, keystore, audit, relay, events, embedder, series };
         let listen = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(Settings { listen, limits, hub: hub::Policy::default() }, parts).await.unwrap();
+        let server = Server::bind(Settings { listen, limits, sinks: sinks::Policy::default() }, parts).await.unwrap();
         let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());
         let admin = admin.or(first).expect("a fresh record has no principal");
         let (base, app) = (format!("http://{}", server.address()), server.app().clone());

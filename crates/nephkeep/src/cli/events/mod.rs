@@ -1,7 +1,8 @@
-//! `events …`: topics, consumer groups, and reading either.
+//! `events …`: topics, consumer groups, reading either, and webhook sinks.
 
 mod consume;
 mod groups;
+mod sinks;
 
 use super::{Global, status::cell};
 use crate::{client::Call, exit::Outcome, output::Report, routes};
@@ -23,6 +24,7 @@ enum Verb {
     Consume(consume::Consume),
     Seek(groups::Seek),
     Delete(groups::Delete),
+    Sinks(sinks::Sinks),
 }
 
 /// List the topics of the policy
@@ -38,6 +40,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::Consume(verb) => consume::run(global, &verb).await,
         Verb::Seek(verb) => groups::seek(global, &verb).await,
         Verb::Delete(verb) => groups::delete(global, &verb).await,
+        Verb::Sinks(verb) => sinks::run(global, &verb).await,
     }
 }
 

@@ -63,7 +63,7 @@ pub fn routes() -> Router<App> {
 }
 
 fn event_routes() -> Router<App> {
-    use events::{groups, members, open};
+    use events::{groups, letters, members, open, sinks};
     Router::new()
         .route("/api/v1/events/topics", get(events::topics))
         .route("/api/v1/events/topics/{topic}", get(events::read))
@@ -74,6 +74,11 @@ fn event_routes() -> Router<App> {
         .route("/api/v1/events/groups/{group}/members/{member}", put(members::join).delete(members::leave))
         .route("/api/v1/events/groups/{group}/members/{member}/poll", post(members::poll))
         .route("/api/v1/events/groups/{group}/members/{member}/commit", post(members::commit))
+        .route("/api/v1/events/sinks", get(sinks::list))
+        .route("/api/v1/events/sinks/{sink}", get(sinks::get).put(sinks::put).delete(sinks::delete))
+        .route("/api/v1/events/dead-letters", get(letters::list).post(letters::bury))
+        .route("/api/v1/events/dead-letters/retry", post(letters::retry))
+        .route("/api/v1/events/dead-letters/discard", post(letters::discard))
         .route("/api/v1/open", post(open::open))
 }
 

@@ -388,3 +388,64 @@ pub struct OpenedEvents {
     #[schema(value_type = Vec<Object>)]
     pub events: Vec<Document>,
 }
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewSink {
+    /// Where to send; outside this machine with https only.
+    pub url: String,
+    pub topics: Vec<String>,
+    /// `structured` (so when absent), `binary` or `batch`.
+    pub mode: Option<String>,
+    /// Refusals of one event before it is put aside as a dead letter; 1 to 100, 5 when absent.
+    pub attempts: Option<u32>,
+    /// Where a new sink begins: `latest` (so when absent), `earliest`, a position or a time.
+    pub from: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sink {
+    pub name: String,
+    pub url: String,
+    pub topics: Vec<String>,
+    pub mode: String,
+    pub attempts: u32,
+    pub begins: String,
+    pub version: Option<u64>,
+    /// Everything up to here was taken or put aside; about a second old.
+    pub position: Option<String>,
+    /// Since this server delivers to it.
+    pub delivered: Option<u64>,
+    pub failed: Option<u64>,
+    pub dead_letters: Option<u64>,
+    /// Why it does not go on, while it does not.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sinks {
+    pub sinks: Vec<Sink>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetter {
+    pub topic: String,
+    pub position: String,
+    pub attempts: u32,
+    pub reason: String,
+    pub time: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetters {
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterOf {
+    /// `sink/NAME`, `hub/ID` or `group/NAME`.
+    pub consumer: String,
+    pub topic: String,
+    pub position: String,
+    /// Why it was not taken, without the event's data.
+    pub reason: Option<String>,
+}

@@ -33,10 +33,13 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
     let audit = Json::object().with("entries", app.audit.size()).with("checkpoint_size", app.audit.checkpoint().size);
     let keystore = Json::object().with("generation", app.keystore.generation()).with("epoch", app.keystore.epoch());
     let counted = app.events.counted();
+    let (sinks, failing) = app.sinks.board.counted();
     let events = Json::object()
         .with("topics", app.events.topics().all().count() as u64)
         .with("delivered", counted.delivered)
-        .with("fenced", counted.fenced);
+        .with("fenced", counted.fenced)
+        .with("sinks", sinks)
+        .with("sinks_failing", failing);
     let body = Json::object()
         .with("version", env!("CARGO_PKG_VERSION"))
         .with("started", app.started.to_string())

@@ -1,4 +1,4 @@
-//! Subscriptions: register and unregister. They are resources; delivery is in `crate::hub`.
+//! Subscriptions: register and unregister. They are resources; delivery is in `crate::sinks`.
 
 use super::answer;
 use crate::{
@@ -7,7 +7,6 @@ use crate::{
         call::{At, Call},
         headers,
     },
-    hub::guard,
     identity::allow,
     problem::Answer,
     state::App,
@@ -25,7 +24,7 @@ pub async fn register(State(app): State<App>, mut call: Call) -> Answer {
     let body = parse(&call.body)?;
     let callback = body.get("callback").and_then(model::Json::as_str).unwrap_or_default().to_owned();
     let prepared = hub::registration(body, &id, &app.base_href, &call.access.tenant)?;
-    guard::check_url(&callback, app.hub)?;
+    app.sinks.check(&callback)?;
     let document = prepared.document.clone();
     let key = ResourceKey::new(&call.access.tenant, Kind::Hub, &id)?;
     let writes = vec![Write { key, op: Op::Create, document: Some(prepared) }];

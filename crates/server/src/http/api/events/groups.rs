@@ -86,7 +86,7 @@ pub async fn put(State(app): State<App>, At(name): At<String>, mut call: Call) -
 }
 
 /// Where in the log, as a body names it.
-fn place(body: &Json, field: &'static str) -> Result<Option<Start>> {
+pub fn place(body: &Json, field: &'static str) -> Result<Option<Start>> {
     match body.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => text.parse().map(Some),

@@ -1,12 +1,14 @@
 //! `/api/v1/events`: the change log as CloudEvents, by topic. Groups share the reading (`groups`, `members`); `open`
-//! gives the documents of sealed events, audited.
+//! gives the documents of sealed events, audited; `sinks` are sent to, and what nobody took are `letters`.
 //!
 //! Pages are a CloudEvents batch, written as bytes by the relay; where to go on stands in the headers, so that the body
 //! is what every CloudEvents library reads.
 
 pub mod groups;
+pub mod letters;
 pub mod members;
 pub mod open;
+pub mod sinks;
 
 use super::{answer, shapes};
 use crate::{
@@ -156,7 +158,7 @@ struct Reader {
 
 impl Reader {
     async fn page(&mut self, limit: usize, wait: Duration) -> Result<Batch> {
-        let work = self.app.events.after(&self.access, &self.topic, self.after, limit, wait);
+        let work = self.app.events.after(&self.access, std::slice::from_ref(&self.topic), self.after, limit, wait);
         let page = until_stop(&self.app, work).await?;
         self.after = page.next;
         Ok(page)

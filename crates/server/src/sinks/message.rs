@@ -1,0 +1,36 @@
+//! What is sent in one request.
+
+use bytes::Bytes;
+use model::sink::{Mode, Sink};
+use relay::events::{
+    Event,
+    encode::{self, Encoder},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub content_type: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+}
+
+/// Events as the sink wants them: one, but for a batch.
+pub fn of(sink: &Sink, events: &[Event]) -> Message {
+    let mut encoder = Encoder::default();
+    if sink.mode == Mode::Batch {
+        let body = encoder.batch(events.iter().map(|event| (&*event.topic, &event.change)));
+        return Message { content_type: encode::BATCH, headers: Vec::new(), body: body.into() };
+    }
+    let (mut body, mut headers) = (Vec::new(), Vec::new());
+    for Event { topic, change } in events {
+        match sink.mode {
+            Mode::Binary => {
+                encode::data(&mut body, topic, change);
+                headers.extend(encoder.attributes(topic, change).headers());
+            }
+            _ => encoder.event(&mut body, topic, change),
+        }
+    }
+    let content_type = if sink.mode == Mode::Binary { encode::DATA } else { encode::STRUCTURED };
+    Message { content_type, headers, body: body.into() }
+}
