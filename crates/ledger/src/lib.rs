@@ -3,6 +3,7 @@
 mod cache;
 mod changes;
 mod clock;
+pub mod collector;
 mod committer;
 pub mod connection;
 mod counts;

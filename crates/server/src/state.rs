@@ -4,7 +4,7 @@ use crate::{
     http::prometheus::Gates,
     identity::Authenticator,
     limits::Limits,
-    metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, RecordMetrics},
+    metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, Postgresql, RecordMetrics},
     sinks::Sender,
 };
 use audit::TransparencyLog;
@@ -39,6 +39,7 @@ pub struct Inner {
     pub limits: Limits,
     pub metrics: Metrics,
     pub documents: Arc<Documents>,
+    pub postgresql: Postgresql,
     /// Sends to webhook sinks, and knows how each is.
     pub sinks: Sender,
     pub started: jiff::Timestamp,
@@ -73,6 +74,7 @@ impl App {
         };
         let copies = CopyMetrics { relay: Arc::clone(&parts.relay), series: Arc::clone(&parts.series) };
         let documents = Arc::<Documents>::default();
+        let postgresql = Postgresql::new(&parts.ledger);
         Self(Arc::new(Inner {
             ledger: parts.ledger,
             keystore: parts.keystore,
@@ -86,8 +88,10 @@ impl App {
             metrics: Metrics::default()
                 .with(counted)
                 .with(copies)
+                .with(postgresql.shown())
                 .with_tenants(DocumentMetrics(Arc::clone(&documents))),
             documents,
+            postgresql,
             sinks,
             started: crate::clock::wall(),
             base_href: tmf921::BASE_PATH.to_owned(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod clock;
+mod collector;
 mod connection;
 mod erasing;
 mod groups;

@@ -31,8 +31,9 @@ pub async fn ready(State(app): State<App>) -> Answer {
 }
 
 /// Anybody sees what the installation counts; only our own metrics copy what it counts of single tenants.
-pub fn metrics(State(app): State<App>, headers: HeaderMap) -> Ready<Answer> {
-    now(text(&app, is_scrape(&app, &headers)))
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Answer {
+    app.postgresql.refresh().await;
+    text(&app, is_scrape(&app, &headers))
 }
 
 fn is_scrape(app: &App, headers: &HeaderMap) -> bool {

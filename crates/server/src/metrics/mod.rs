@@ -2,10 +2,12 @@
 
 mod copies;
 mod documents;
+mod postgresql;
 mod record;
 
 pub use copies::CopyMetrics;
 pub use documents::{DocumentMetrics, Documents};
+pub use postgresql::{Postgresql, PostgresqlMetrics};
 pub use record::RecordMetrics;
 
 use prometheus_client::{
