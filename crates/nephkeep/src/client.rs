@@ -129,16 +129,16 @@ impl Client {
         let response = self.open(call, Some(Duration::from_secs(90))).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.map_err(|error| unreachable_server(&self.base, error))?;
-        if status.is_success() { Ok(Answer { headers, text }) } else { Err(problem(status, &text)) }
+        if status.is_success() { Ok(Answer { headers, text }) } else { Err(problem(status, &headers, &text)) }
     }
 
     /// Server-sent events: `each` gets the data of one event, and says whether to go on.
     pub async fn events(&self, call: Call, mut each: impl FnMut(&str) -> bool) -> Result<()> {
         let response = self.open(call.header("accept", "text/event-stream"), None).await?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
             let text = response.text().await.unwrap_or_default();
-            return Err(problem(status, &text));
+            return Err(problem(status, &headers, &text));
         }
         let mut stream = response.bytes_stream();
         let mut pending = Vec::new();
@@ -235,8 +235,9 @@ fn unreachable_server(base: &str, error: reqwest::Error) -> Error {
     Error::retry("server-unreachable", what).with("url", base).caused_by(error.without_url())
 }
 
-/// A TMF630 error body, or one in Prometheus's own shape, as the error it was on the server.
-fn problem(status: StatusCode, text: &str) -> Error {
+/// A TMF630 error body, or one in Prometheus's own shape, as the error it was on the server. Interfaces with a body of
+/// their own may name the code in a header.
+fn problem(status: StatusCode, headers: &HeaderMap, text: &str) -> Error {
     let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("");
     let kind = match status.as_u16() {
@@ -253,7 +254,9 @@ fn problem(status: StatusCode, text: &str) -> Error {
         let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
         message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));
     }
+    let beside = headers.get("error-code").and_then(|code| code.to_str().ok()).unwrap_or("");
     let code = match word("errorType") {
+        _ if !beside.is_empty() => beside,
         "bad_data" if word("code").is_empty() => "promql-malformed",
         "execution" if word("code").is_empty() => "promql-failed",
         "timeout" | "canceled" if word("code").is_empty() => "metrics-timeout",
@@ -304,15 +307,18 @@ mod tests {
     #[test]
     fn a_problem_becomes_the_error_it_was() {
         let body = r#"{"code":"port-taken","reason":"taken by \u001b[31mother","context":{"address":"x:1"}}"#;
-        let error = problem(StatusCode::CONFLICT, body);
+        let error = problem(StatusCode::CONFLICT, &HeaderMap::new(), body);
         assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "port-taken"));
         assert_eq!(error.to_string(), "taken by \\u{1b}[31mother [address: x:1]");
-        let other = problem(StatusCode::GONE, r#"{"code":"of-another-version","reason":"x"}"#);
+        let other = problem(StatusCode::GONE, &HeaderMap::new(), r#"{"code":"of-another-version","reason":"x"}"#);
         assert_eq!((other.kind(), other.code()), (ErrorKind::NotFound, "of-another-version"));
-        let engine =
-            problem(StatusCode::UNPROCESSABLE_ENTITY, r#"{"status":"error","errorType":"execution","error":"y"}"#);
+        let body = r#"{"status":"error","errorType":"execution","error":"y"}"#;
+        let engine = problem(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body);
         assert_eq!((engine.kind(), engine.code(), engine.message()), (ErrorKind::Invalid, "promql-failed", "y"));
-        let error = problem(StatusCode::INTERNAL_SERVER_ERROR, "<html>");
+        let beside = HeaderMap::from_iter([("error-code".parse().unwrap(), "schema-unknown".parse().unwrap())]);
+        let foreign = problem(StatusCode::NOT_FOUND, &beside, r#"{"error_code":40403,"message":"z"}"#);
+        assert_eq!((foreign.code(), foreign.message()), ("schema-unknown", "z"));
+        let error = problem(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new(), "<html>");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Bug, "server-refused"));
     }
 }

@@ -18,6 +18,7 @@ pub const OPEN: &str = "/api/v1/open";
 pub const COPIES: &str = "/api/v1/copies";
 pub const QUERY: &str = "/prometheus/api/v1/query";
 pub const QUERY_RANGE: &str = "/prometheus/api/v1/query_range";
+pub const SCHEMA_REGISTRY: &str = "/schema-registry";
 pub const AUDIT: &str = "/api/v1/audit";
 pub const CHECKPOINT: &str = "/api/v1/audit/checkpoint";
 pub const RECONCILIATION: &str = "/api/v1/audit/reconciliation";

@@ -16,6 +16,7 @@ mod keys;
 mod knowledge;
 mod man;
 mod metrics;
+mod schema;
 mod serve;
 mod status;
 mod up;
@@ -107,6 +108,7 @@ enum Verb {
     Knowledge(knowledge::Arguments),
     Metrics(metrics::Arguments),
     Events(events::Arguments),
+    Schema(schema::Arguments),
     Verify(copies::Verify),
     Diff(copies::Diff),
     Rebuild(copies::Rebuild),
@@ -132,6 +134,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Knowledge(arguments) => knowledge::run(&global, &arguments).await,
         Verb::Metrics(arguments) => metrics::run(&global, &arguments).await,
         Verb::Events(arguments) => events::run(&global, arguments).await,
+        Verb::Schema(arguments) => schema::run(&global, &arguments).await,
         Verb::Verify(verb) => copies::verify(&global, &verb).await,
         Verb::Diff(verb) => copies::diff(&global, &verb).await,
         Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,

@@ -8,6 +8,8 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 pub const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 pub const TENANT: HeaderName = HeaderName::from_static("tenant");
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+/// The code of an error whose body is another system's.
+pub const ERROR_CODE: HeaderName = HeaderName::from_static("error-code");
 pub const RESULT_COUNT: HeaderName = HeaderName::from_static("x-result-count");
 
 /// Versions are stored in 63 bits and count up by one; no resource comes near.

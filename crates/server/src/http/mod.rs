@@ -6,6 +6,7 @@ pub mod headers;
 pub mod health;
 pub mod prometheus;
 pub mod query;
+pub mod registry;
 pub mod tmf921;
 
 use crate::{
@@ -32,6 +33,7 @@ pub fn router(app: App) -> Router {
         .merge(tmf921::routes())
         .merge(api::routes())
         .merge(prometheus::routes())
+        .merge(registry::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app)

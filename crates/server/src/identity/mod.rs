@@ -1,4 +1,4 @@
-//! Who calls: a bearer token, looked up by its hash among the principals of the record.
+//! Who calls: a token, looked up by its hash among the principals of the record.
 //!
 //! All principals stand in memory: a request costs one hash and one look-up, a guess costs the record nothing.
 //! The cache follows the change log, so a revocation on one server reaches the others within a moment. OIDC and
@@ -13,10 +13,12 @@ pub use directory::{Directory, Identity};
 
 use crate::{clock, http::headers, state::App};
 use audit::Entry;
+use base64::Engine as _;
 use failures::{Failures, Verdict};
 use http::{HeaderMap, header};
 use model::{Access, Action, Error, Hlc, Result};
 use std::{
+    borrow::Cow,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -50,12 +52,12 @@ impl Authenticator {
     /// The caller of a request, or 401, or 429 for an address that keeps guessing.
     pub async fn authenticate(&self, app: &App, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Access> {
         let Self::Tokens(tokens) = self;
-        let Some(token) = bearer(headers)? else {
+        let Some(token) = token_of(headers)? else {
             let how = "send `Authorization: Bearer TOKEN`; `nephkeep access` makes tokens";
             return Err(Error::refused("credential-missing", how));
         };
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        match tokens.directory.find(&token::hash(token)) {
+        match tokens.directory.find(&token::hash(&token)) {
             Some(access) => scoped(&access, headers),
             None => Err(tokens.refuse(app, peer).await),
         }
@@ -115,11 +117,25 @@ pub async fn allow(app: &App, access: &Access, action: Action) -> Result<()> {
     Err(denied)
 }
 
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+/// `Bearer TOKEN`, or `Basic` with the token as its password: clients of other systems' interfaces know only that.
+fn token_of(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>> {
     let Some(text) = headers::text(headers, &header::AUTHORIZATION)? else { return Ok(None) };
-    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let token = token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty());
-    token.map(Some).ok_or_else(|| Error::refused("credential-missing", "the only scheme here is `Bearer TOKEN`"))
+    let malformed = || {
+        let schemes = "the schemes here are `Bearer TOKEN` and `Basic` with a token as the password";
+        Error::refused("credential-missing", schemes)
+    };
+    let (scheme, rest) = text.split_once(' ').ok_or_else(malformed)?;
+    let token = if scheme.eq_ignore_ascii_case("bearer") {
+        Cow::Borrowed(rest.trim())
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let pair = base64::engine::general_purpose::STANDARD.decode(rest.trim()).map_err(|_| malformed())?;
+        let pair = String::from_utf8(pair).map_err(|_| malformed())?;
+        let (_, password) = pair.split_once(':').ok_or_else(malformed)?;
+        Cow::Owned(password.to_owned())
+    } else {
+        return Err(malformed());
+    };
+    if token.is_empty() { Err(malformed()) } else { Ok(Some(token)) }
 }
 
 /// The principal's access for this request: its stated purpose, its own tenant only.
@@ -155,11 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bearer_token_is_a_credential() {
-        assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
-        assert_eq!(bearer(&header_map(&[("authorization", "bearer  abc")])).unwrap(), Some("abc"));
-        for bad in ["Basic abc", "Bearer", "Bearer ", ""] {
-            assert!(bearer(&header_map(&[("authorization", bad)])).is_err(), "{bad}");
+    fn a_token_comes_as_bearer_or_as_a_password() {
+        assert_eq!(token_of(&HeaderMap::new()).unwrap(), None);
+        for good in ["bearer  abc", "Basic YW5uOmFiYw=="] {
+            assert_eq!(token_of(&header_map(&[("authorization", good)])).unwrap().as_deref(), Some("abc"), "{good}");
+        }
+        for bad in ["Digest abc", "Bearer", "Bearer ", "", "Basic", "Basic abc", "Basic YWJj", "Basic YW5uOg=="] {
+            assert!(token_of(&header_map(&[("authorization", bad)])).is_err(), "{bad}");
         }
     }
 

@@ -16,6 +16,7 @@ mod principals;
 mod prometheus;
 mod refusals;
 mod sinks;
+mod registry;
 mod stand;
 mod tmf921;
 mod transactions;
