@@ -4,7 +4,7 @@ first difference."""
 import json
 import sys
 
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, ServerConfig
+from confluent_kafka.schema_registry import ConfigCompatibilityLevel, Schema, SchemaReference, SchemaRegistryClient, ServerConfig
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
@@ -56,7 +56,7 @@ refused(40402, client.get_version, "client-value", 9)
 
 # Levels.
 same(client.get_config().compatibility_level, "BACKWARD")
-client.set_config("client-value", ServerConfig(compatibility="FULL_TRANSITIVE"))
+client.set_config("client-value", ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE))
 same(client.get_config("client-value").compatibility_level, "FULL_TRANSITIVE")
 same(client.get_global_mode(), "READWRITE")
 

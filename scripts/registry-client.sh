@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=2.16.1
 home=${XDG_CACHE_HOME:-$HOME/.cache}/nephkeep/registry-client-$version
-program=${NEPHKEEP_PROGRAM:-target/release/nephkeep}
-port=${NEPHKEEP_CLIENT_PORT:-17271}
+program=${PROGRAM:-target/release/nephkeep}
+port=${PORT:-17271}
 
 [ -x "$program" ] || { echo "registry client: no $program; build it with 'cargo build --release -p nephkeep'" >&2; exit 4; }
 if [ ! -e "$home/ready" ]; then

@@ -50,11 +50,16 @@ pub fn prefix(call: &mut Call) -> Result<String> {
     Ok(prefix.trim_start_matches(":*:").to_owned())
 }
 
-/// `offset` and `limit` (-1: all).
+/// `offset` and `limit`; clients say -1 for "all".
 pub fn page(call: &mut Call) -> Result<(usize, usize)> {
-    let offset = call.query.take_number::<i64>("offset")?.unwrap_or(0);
-    let limit = call.query.take_number::<i64>("limit")?.unwrap_or(-1);
-    Ok((usize::try_from(offset).unwrap_or(0), usize::try_from(limit).unwrap_or(usize::MAX)))
+    let mut number = |name: &'static str, absent: usize| match call.query.take(name)? {
+        None => Ok(absent),
+        Some(text) => match text.parse::<i64>() {
+            Ok(number) => Ok(usize::try_from(number).unwrap_or(absent)),
+            Err(_) => Err(Error::invalid("parameter-malformed", "a whole number is expected").with("parameter", name)),
+        },
+    };
+    Ok((number("offset", 0)?, number("limit", usize::MAX)?))
 }
 
 pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
