@@ -6,8 +6,10 @@
 pub mod change;
 pub mod digest;
 pub mod embed;
+pub mod faulty;
 pub mod metrics;
 pub mod projection;
+pub mod suite;
 pub mod vectors;
 
 pub use change::{Body, ChangeBatch, CopyChange, Object};

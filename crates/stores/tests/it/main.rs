@@ -1,6 +1,7 @@
 //! Copies as the relay and the door use them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod conformance;
 mod made;
 mod metrics;
 mod vectors;
