@@ -109,6 +109,13 @@ pub fn is_held(layout: &Layout) -> bool {
     flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
 }
 
+/// The process that holds the directory, published or not.
+#[must_use]
+pub fn holder(layout: &Layout) -> Option<u32> {
+    let text = fs::read_to_string(layout.lock()).ok().filter(|_| is_held(layout))?;
+    text.lines().next()?.parse().ok()
+}
+
 fn read(layout: &Layout) -> Option<Running> {
     serde_json::from_slice(&fs::read(layout.running()).ok()?).ok()
 }

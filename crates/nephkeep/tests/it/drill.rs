@@ -15,7 +15,13 @@ fn drill(home: &Home, arguments: &[&str]) -> Done {
 #[cfg(not(feature = "seeded-bugs"))]
 mod shipped {
     use super::*;
-    use std::fs;
+    use crate::shared::living_under;
+    use std::{
+        fs,
+        io::{BufRead, BufReader},
+        process::{Child, Command, Stdio},
+        time::{Duration, Instant},
+    };
 
     fn left_behind(home: &Home) -> Vec<String> {
         let entries = fs::read_dir(home.beside("")).unwrap();
@@ -55,6 +61,51 @@ mod shipped {
         assert!(part["load"]["in_doubt"].as_u64() > Some(0), "nothing was repeated: {part}");
         assert_eq!(part["account"]["duplicated"], 0);
         assert_eq!(left_behind(&home), Vec::<String>::new());
+    }
+
+    /// A drill under load, once its first fault is over.
+    fn in_the_middle(home: &Home, name: &str) -> Child {
+        let mut command = home.command();
+        command.args(["drill", "run", name, "--load", "4", "--seconds", "0.5", "--rounds", "1000"]);
+        let mut child = command.env("TMPDIR", home.beside("")).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("round 1/")), "no round was told");
+        // Nobody may be kept from ending because it cannot tell.
+        std::thread::spawn(move || lines.for_each(drop));
+        child
+    }
+
+    fn signal(child: &Child, name: &str) {
+        assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    }
+
+    #[test]
+    fn an_interrupted_drill_leaves_nothing() {
+        for (drill, name) in [("kill-database", "-INT"), ("kill-server", "-TERM")] {
+            let home = Home::new();
+            let mut child = in_the_middle(&home, drill);
+            signal(&child, name);
+            assert_eq!(child.wait().unwrap().code(), Some(4), "{name}");
+            assert_eq!(living_under(&home.beside("")), Vec::<String>::new(), "{name}");
+            assert_eq!(left_behind(&home), Vec::<String>::new(), "{name}");
+        }
+    }
+
+    /// It cannot clean up any more, and its leader may be frozen: somebody else does, and the load ends by itself.
+    #[test]
+    fn of_a_killed_drill_nothing_is_left() {
+        for drill in ["kill-database", "pause-leader"] {
+            let home = Home::new();
+            let mut child = in_the_middle(&home, drill);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let until = Instant::now() + Duration::from_secs(60);
+            while !living_under(&home.beside("")).is_empty() && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            assert_eq!(living_under(&home.beside("")), Vec::<String>::new(), "{drill}");
+            assert_eq!(left_behind(&home), Vec::<String>::new(), "{drill}");
+        }
     }
 
     /// The faults that drills must find are in no build but one with the cargo feature.

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{
     io::AsyncWriteExt,
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     time::{Instant, sleep},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Orders<'o> {
 #[derive(Debug)]
 pub(super) struct Outside {
     child: Child,
+    /// The load ends when this closes, so it never outlives a drill.
+    _lifeline: ChildStdin,
     name: String,
     seed: u64,
     evidence: PathBuf,
@@ -70,7 +72,7 @@ impl Outside {
         let line = format!("{}\n", target.token);
         input.write_all(line.as_bytes()).await.map_err(|error| failed("the load takes no token").caused_by(error))?;
         let (name, evidence) = (orders.name.to_owned(), orders.evidence.to_path_buf());
-        Ok(Self { child, name, seed: orders.seed, evidence, tail: Tail::of(&acks), acknowledged: 0 })
+        Ok(Self { child, _lifeline: input, name, seed: orders.seed, evidence, tail: Tail::of(&acks), acknowledged: 0 })
     }
 
     fn more(&mut self) -> Result<Vec<Line>> {

@@ -1,6 +1,9 @@
 //! `drill load`: the load as a process of its own. Reads the token from standard input, prints its summary at the end.
 
-use crate::{exit::Outcome, output};
+use crate::{
+    exit::{Exit, Outcome},
+    output,
+};
 use clap::{Args, ValueEnum};
 use model::Error;
 use operations::drill::{
@@ -81,6 +84,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         abandon_per_mille: arguments.abandon_per_mille,
         ack_file: arguments.acks,
     };
+    end_with_the_drill();
     let stop = Arc::new(AtomicBool::new(false));
     let mut told = signal(SignalKind::terminate())
         .map_err(|error| Error::retry("drill-load-failed", "signals cannot be heard").caused_by(error))?;
@@ -97,6 +101,15 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let text = serde_json::to_string(&summary);
     output::data(&text.map_err(|error| Error::bug("a summary could not be printed").caused_by(error))?);
     Ok(())
+}
+
+/// The token came through a pipe that the drill holds open. When it closes, also because the drill was killed, nobody
+/// stops this load any more and nobody reads its account: it ends at once.
+fn end_with_the_drill() {
+    std::thread::spawn(|| {
+        let _closed = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(Exit::Environment as i32);
+    });
 }
 
 /// On one thread: the load should cost as little as it can.

@@ -1,11 +1,11 @@
 //! What a drill runs on: this very program, in directories that are gone afterwards.
 
+use super::guard::HOMES;
 use crate::{
     exit::Outcome,
     layout::Layout,
     settings::{Record, Settings},
 };
-use ledger::server::Local;
 use model::Error;
 use operations::drill::{
     pause::Pair,
@@ -28,17 +28,17 @@ pub enum Made {
 impl Made {
     /// One server with everything.
     pub fn one(place: &Path, bug: Bug) -> Outcome<Self> {
-        let parts = Parts::of(&place.join("nephkeep"))?;
+        let parts = Parts::of(&place.join(HOMES[0]))?;
         let arguments = vec!["up".into(), parts.layout.root().into()];
         Ok(Self::One(Box::new(Site::new(parts.layout()?, arguments, environment(bug)))))
     }
 
     /// Two servers on the record of a first one.
     pub fn two(place: &Path, bug: Bug) -> Outcome<Self> {
-        let first = Parts::of(&place.join("nephkeep"))?;
+        let first = Parts::of(&place.join(HOMES[0]))?;
         let arguments = vec!["up".into(), first.layout.root().into()];
-        let a = second(&first, &place.join("a"), bug.clone())?;
-        let b = second(&first, &place.join("b"), bug)?;
+        let a = second(&first, &place.join(HOMES[1]), bug.clone())?;
+        let b = second(&first, &place.join(HOMES[2]), bug)?;
         let first = Site::new(first.layout()?, arguments, Vec::new());
         Ok(Self::Two(Box::new(Pair { first, servers: [a, b] })))
     }
@@ -47,23 +47,6 @@ impl Made {
         match self {
             Self::One(site) => vec![site],
             Self::Two(pair) => std::iter::once(&pair.first).chain(&pair.servers).collect(),
-        }
-    }
-
-    /// Whatever happened: nothing of ours goes on running.
-    pub async fn end(&mut self) {
-        let sites: Vec<&mut Site> = match self {
-            Self::One(site) => vec![site],
-            Self::Two(pair) => std::iter::once(&mut pair.first).chain(&mut pair.servers).collect(),
-        };
-        let mut record = None;
-        for site in sites {
-            // What cannot be killed is gone already.
-            let _gone = site.kill().await;
-            record.get_or_insert(site.layout.record.clone());
-        }
-        if let Some(record) = record {
-            let _gone = Local::end_left_behind(&record).await;
         }
     }
 }

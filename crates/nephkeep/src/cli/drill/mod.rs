@@ -1,5 +1,6 @@
 //! `drill`: break things under load, recover, account for every acknowledged write.
 
+mod guard;
 mod load;
 mod made;
 mod run;
@@ -28,6 +29,8 @@ enum Verb {
     Verify(saved::Verify),
     #[command(hide = true)]
     Load(load::Arguments),
+    #[command(hide = true)]
+    Guard(guard::Arguments),
 }
 
 /// Show which drills there are
@@ -42,6 +45,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::Report(arguments) => saved::report(global, &arguments),
         Verb::Verify(arguments) => saved::verify(global, &arguments),
         Verb::Load(arguments) => load::run(arguments).await,
+        Verb::Guard(arguments) => guard::run(&arguments).await,
     }
 }
 

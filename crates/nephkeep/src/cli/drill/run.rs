@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    guard::{self, Guard},
     made::{Bug, Made},
 };
 use crate::{
@@ -19,6 +20,7 @@ use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,24 +111,11 @@ impl Arguments {
     }
 }
 
-/// A directory that is gone afterwards, however the drill ends.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    /// Open to pass through, because PostgreSQL runs under another account.
-    fn make(seed: u64) -> Outcome<Self> {
-        let path = std::env::temp_dir().join(format!("nephkeep-drill-{}-{seed:x}", std::process::id()));
-        fs::DirBuilder::new().mode(0o755).create(&path).map_err(|error| unusable(&path, error))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            output::note(&format!("the drill's directory {} could not be removed: {error}", self.0.display()));
-        }
-    }
+/// Open to pass through, because PostgreSQL runs under another account.
+fn make_place(seed: u64) -> Outcome<PathBuf> {
+    let path = std::env::temp_dir().join(format!("{}{}-{seed:x}", guard::PREFIX, std::process::id()));
+    fs::DirBuilder::new().mode(0o755).create(&path).map_err(|error| unusable(&path, error))?;
+    Ok(path)
 }
 
 fn unusable(path: &Path, error: std::io::Error) -> Failure {
@@ -149,24 +138,39 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
         ));
         return Ok(());
     }
-    let place = Temporary::make(plan.seed)?;
-    let evidence = arguments.evidence.clone().unwrap_or_else(|| place.0.join("evidence"));
+    let mut interrupted = pin!(crate::cli::interrupted());
+    let place = make_place(plan.seed)?;
+    let guard = Guard::start(&place)?;
+    let result = tokio::select! {
+        biased;
+        () = interrupted.as_mut() => {
+            output::note("interrupted: ending the drill's load, its nephkeep and its PostgreSQL");
+            Err(Error::retry("drill-interrupted", "the drill was interrupted and says nothing about the record").into())
+        }
+        result = Box::pin(on(&place, plan, arguments)) => result,
+    };
+    guard.clean_up(result.is_ok()).await;
+    print(global, &result?)
+}
+
+/// What it starts lies in the given place; the guard ends what this leaves.
+async fn on(place: &Path, plan: Plan, arguments: &Arguments) -> Outcome<report::Report> {
+    let evidence = arguments.evidence.clone().unwrap_or_else(|| place.join("evidence"));
     fs::DirBuilder::new().mode(0o700).create(&evidence).map_err(|error| unusable(&evidence, error))?;
     let plan = Plan { evidence, ..plan };
     let tell = |text: String| output::note(&text);
     let mut made = match plan.drill {
-        Drill::PauseLeader => Made::two(&place.0, arguments.bug())?,
-        Drill::KillDatabase | Drill::KillServer => Made::one(&place.0, arguments.bug())?,
+        Drill::PauseLeader => Made::two(place, arguments.bug())?,
+        Drill::KillDatabase | Drill::KillServer => Made::one(place, arguments.bug())?,
     };
     let result = match &mut made {
         Made::One(site) => run::run(&plan, site, &tell).await,
         Made::Two(pair) => pause::run(&plan, pair, &tell).await,
     };
-    made.end().await;
     if result.is_err() {
         made.sites().iter().for_each(|site| keep_log(site.log()));
     }
-    print(global, &result?)
+    Ok(result?)
 }
 
 /// The last lines of a server whose drill could not be ended.
