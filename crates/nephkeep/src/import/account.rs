@@ -23,6 +23,7 @@ pub struct Account {
     pub skipped: u64,
     pub refused: u64,
     refusals: Vec<Value>,
+    stopped: Option<Value>,
 }
 
 impl Account {
@@ -48,6 +49,11 @@ impl Account {
         format!("imported {}, skipped {}, refused {}", self.imported, self.skipped, self.refused)
     }
 
+    /// What kept the rest from being imported.
+    pub fn stop(&mut self, error: &Error) {
+        self.stopped = Some(json!({ "code": error.code(), "reason": error.to_string() }));
+    }
+
     #[must_use]
     pub fn value(&self, seconds: f64) -> Value {
         json!({
@@ -57,6 +63,7 @@ impl Account {
             "seconds": (seconds * 1000.0).round() / 1000.0,
             "refusals": self.refusals,
             "refusals_complete": self.refused as usize == self.refusals.len(),
+            "stopped": self.stopped,
         })
     }
 }

@@ -67,10 +67,15 @@ pub async fn send(client: &Client, mapped: Mapped, waits: &Waits) -> Result<Fate
         ErrorKind::Conflict if error.code() == "already-exists" => {
             existing(client, mapped.kind, &mapped.id, &document).await
         }
-        // A denial meets every document alike.
-        ErrorKind::Retry | ErrorKind::Refused => Err(error),
+        _ if ends(&error) => Err(error),
         _ => Ok(Fate::Refused(error)),
     }
+}
+
+/// Whether it would meet every further document alike: a server that is gone, a denial. An erased customer is the
+/// trouble of its own documents only.
+pub fn ends(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Retry | ErrorKind::Refused) && error.code() != "subject-erasing"
 }
 
 /// Sends again for a minute what the server cannot answer now; for requests that may be repeated.

@@ -9,6 +9,7 @@ mod import;
 mod knowledge;
 mod life;
 mod metrics;
+mod mistakes;
 mod offline;
 mod shared;
 mod verbs;

@@ -13,12 +13,13 @@ use crate::{
     output::{self, Format, Report},
 };
 use clap::Args;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::ready, stream};
 use model::{
     Json, Result,
     intake::{self, Mapped},
 };
 use std::{
+    cell::Cell,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -63,11 +64,16 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let documents = stream::iter(files).flat_map(|file| stream::iter(source::documents(&file)));
     let ended = each(documents, verb, client.as_ref(), &progress, &mut account).await;
     progress.finish();
+    let seconds = begun.elapsed().as_secs_f64();
     if let Err(error) = ended {
         output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
+        account.stop(&error);
+        if global.output != Format::Table {
+            Report::facts(Vec::new(), account.value(seconds)).print(global.output)?;
+        }
         return Err(error.into());
     }
-    tell(global, verb, &account, begun.elapsed().as_secs_f64())
+    tell(global, verb, &account, seconds)
 }
 
 async fn each(
@@ -78,6 +84,9 @@ async fn each(
     account: &mut Account,
 ) -> Result<()> {
     let (order, waits) = (Order::default(), Waits::default());
+    let (open, mut stopped) = (Cell::new(true), None);
+    // Once something ended the import no document is begun, and those on their way are still counted.
+    let documents = documents.take_while(|_| ready(open.get()));
     let fates = documents.map(|document| one(document, client, &order, &waits));
     let mut fates = std::pin::pin!(fates.buffer_unordered(usize::from(verb.in_flight)));
     let mut tick = tokio::time::interval(TELL_EVERY);
@@ -86,15 +95,22 @@ async fn each(
         tokio::select! {
             biased;
             next = fates.next() => {
-                let Some((place, bytes, fate)) = next else { return Ok(()) };
-                if let Some(line) = account.count(&place, fate?) {
-                    progress.note(&line);
+                let Some((place, bytes, fate)) = next else { break };
+                match fate {
+                    Ok(fate) => {
+                        account.count(&place, fate).iter().for_each(|line| progress.note(line));
+                        progress.step(bytes, || account.words());
+                    }
+                    Err(error) => {
+                        open.set(false);
+                        stopped = stopped.or(Some(error));
+                    }
                 }
-                progress.step(bytes, || account.words());
             }
             _ = tick.tick() => progress.tell(&account.words(), waits.take()),
         }
     }
+    stopped.map_or(Ok(()), Err)
 }
 
 async fn one(document: Document, client: Option<&Client>, order: &Order, waits: &Waits) -> (Place, u64, Result<Fate>) {

@@ -34,8 +34,8 @@ pub struct Get {
 )]
 pub struct List {
     /// Only intents whose attribute has this value; repeatable
-    #[arg(long, value_name = "NAME=VALUE")]
-    filter: Vec<String>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = filter)]
+    filter: Vec<(String, String)>,
     /// At most so many
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -61,7 +61,23 @@ pub async fn get(global: &Global, verb: &Get) -> Outcome {
         Some(position) => call.header("ledger-position", position),
         None => call,
     };
-    output::document(global.output, &global.client()?.send(call).await?.text)
+    let answer = global.client()?.send(call).await?;
+    if let Some(names) = &verb.fields {
+        let value = answer.value()?;
+        let absent = |name: &&str| !name.is_empty() && value.get(name.split('.').next().unwrap_or(name)).is_none();
+        let absent: Vec<&str> = names.split(',').map(str::trim).filter(absent).collect();
+        if !absent.is_empty() {
+            output::note(&format!("this intent has no {}", absent.join(", ")));
+        }
+    }
+    output::document(global.output, &answer.text)
+}
+
+/// `NAME=VALUE` as a parameter of the query; an operator of the door (`priority.gte=5`) stays part of the name.
+fn filter(text: &str) -> Result<(String, String), String> {
+    let given = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = given.ok_or_else(|| "a filter reads NAME=VALUE, as lifecycleStatus=Created".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub async fn list(global: &Global, verb: &List) -> Outcome {
@@ -69,8 +85,7 @@ pub async fn list(global: &Global, verb: &List) -> Outcome {
     let (mut items, mut offset, mut texts) = (Vec::new(), verb.offset, Vec::new());
     loop {
         let mut call = Call::get(routes::INTENTS).query("limit", verb.limit).query("offset", offset);
-        for filter in &verb.filter {
-            let (name, value) = filter.split_once('=').unwrap_or((filter, ""));
+        for (name, value) in &verb.filter {
             call = call.query(name, value);
         }
         let answer = client.send(call).await?;
@@ -83,6 +98,11 @@ pub async fn list(global: &Global, verb: &List) -> Outcome {
         if !verb.all || !full {
             break;
         }
+    }
+    if items.is_empty() && !verb.filter.is_empty() {
+        let all = client.send(Call::get(routes::INTENTS).query("limit", 0)).await?;
+        let all = all.header("x-total-count").unwrap_or("?").to_owned();
+        output::note(&format!("0 of {all} intents match; names and values are compared exactly, case and all"));
     }
     if global.output == Format::Json {
         return output::document(Format::Json, &joined(&texts));

@@ -9,7 +9,10 @@ use crate::{
     routes,
 };
 use clap::Args;
-use model::{Error, Json};
+use model::{
+    Error, Json,
+    patch::{self, Media},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -29,14 +32,14 @@ pub struct Create {
     dry_run: bool,
 }
 
-/// Change an intent: a merge patch from a document, or single attributes
+/// Change an intent: a merge patch or a JSON Patch from a document, or single attributes
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent update ID --set lifecycleStatus=active\n  \
     nephkeep intent update ID patch.json --if-version 3\n  nephkeep intent update ID --set priority=1 --dry-run")]
 pub struct Update {
     /// The intent to change
     id: String,
-    /// A JSON or YAML document with the attributes to change; null removes one
+    /// A JSON or YAML document: the attributes to change (null removes one), or an array of JSON Patch operations
     file: Option<PathBuf>,
     /// One attribute; repeatable
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "file")]
@@ -81,20 +84,47 @@ pub async fn create(global: &Global, verb: &Create) -> Outcome {
 
 pub async fn update(global: &Global, verb: &Update) -> Outcome {
     let patch = match (&verb.file, verb.set.is_empty()) {
-        (None, true) => return Err(Error::invalid("patch-missing", "name a document or use --set NAME=VALUE").into()),
+        (None, true) => return Err(nothing_to_change().into()),
         (None, false) => input::assignments(&verb.set)?,
         (Some(file), _) => input::document(Some(file))?,
     };
+    let media = media(&patch)?;
     let client = global.client()?;
     let path = routes::below(routes::INTENTS, &verb.id);
     if verb.dry_run {
-        let version = current(&client, &path, verb.if_version).await?;
-        output::note(&format!("dry run: this merge patch would apply to version {version}; nothing was sent"));
+        let answer = client.send(Call::get(&path)).await?;
+        let version = version(&answer, verb.if_version)?;
+        patch::apply(media, &answer.json()?, &patch)?;
+        output::note(&format!("dry run: this patch would apply to version {version}; nothing was sent"));
         return output::document(global.output, &text(&patch));
     }
-    let patch = if patch.get("@type").is_some() { patch } else { patch.with("@type", Json::String("Intent".into())) };
-    let call = Call::new(Method::PATCH, path).body("application/merge-patch+json", patch.to_bytes());
+    let (patch, content_type) = match media {
+        Media::Merge if patch.get("@type").is_none() => {
+            (patch.with("@type", Json::String("Intent".into())), "application/merge-patch+json")
+        }
+        Media::Merge => (patch, "application/merge-patch+json"),
+        Media::Operations | Media::QueryOperations => (patch, "application/json-patch+json"),
+    };
+    let call = Call::new(Method::PATCH, path).body(content_type, patch.to_bytes());
     written(global, &client.send(if_match(call, verb.if_version)).await?)
+}
+
+fn nothing_to_change() -> Error {
+    Error::invalid("patch-missing", "nothing would change: name a document with attributes, or use --set NAME=VALUE")
+}
+
+/// An object is a merge patch, an array a JSON patch; anything else is neither, and is not sent as if it were.
+fn media(patch: &Json) -> model::Result<Media> {
+    match patch {
+        Json::Object(members) if members.is_empty() => Err(nothing_to_change()),
+        Json::Object(_) => Ok(Media::Merge),
+        Json::Array(operations) if operations.is_empty() => Err(nothing_to_change()),
+        Json::Array(_) => Ok(Media::Operations),
+        other => {
+            let what = "a patch is an object (a merge patch) or an array of operations (a JSON patch)";
+            Err(Error::invalid("patch-malformed", what).with("given", other.type_name()))
+        }
+    }
 }
 
 pub async fn delete(global: &Global, verb: &Delete) -> Outcome {
@@ -124,12 +154,15 @@ pub fn if_match(call: Call, version: Option<u64>) -> Call {
 
 /// The version there is; refused when it is not the one expected, as the write would be.
 pub async fn current(client: &Client, path: &str, expected: Option<u64>) -> Outcome<u64> {
-    let answer = client.send(Call::get(path)).await?;
+    Ok(version(&client.send(Call::get(path)).await?, expected)?)
+}
+
+fn version(answer: &Answer, expected: Option<u64>) -> model::Result<u64> {
     let version = answer.header("etag").and_then(|tag| tag.trim_matches('"').parse().ok()).unwrap_or(0);
     match expected {
         Some(expected) if expected != version => {
             let what = "the document has another version now; read it again";
-            Err(Error::conflict("version-conflict", what).with("expected", expected).with("current", version).into())
+            Err(Error::conflict("version-conflict", what).with("expected", expected).with("current", version))
         }
         _ => Ok(version),
     }

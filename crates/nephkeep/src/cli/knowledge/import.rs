@@ -6,7 +6,7 @@ use crate::{
     client::{Call, Client},
     exit::{Exit, Failure, Outcome},
     import::{
-        send::{Waits, patiently},
+        send::{Waits, ends, patiently},
         walk,
     },
     output::{self, Format, Report},
@@ -14,10 +14,11 @@ use crate::{
 };
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use model::{ErrorKind, Json, Result};
+use model::{Json, Result};
 use reqwest::Method;
 use serde_json::json;
 use std::{
+    cell::Cell,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -69,6 +70,11 @@ impl Account {
         )
     }
 
+    fn value(&self, seconds: f64) -> serde_json::Value {
+        json!({ "created": self.created, "changed": self.changed, "unchanged": self.unchanged,
+            "refused": self.refused, "chunks": self.chunks, "seconds": seconds, "refusals": self.refusals })
+    }
+
     fn count(&mut self, place: &str, outcome: Result<Option<serde_json::Value>>) {
         match outcome {
             Ok(None) => self.created += 1,
@@ -96,14 +102,17 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let (source, class) = (verb.source.clone(), verb.class.clone());
     let texts = found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
     let (mut account, waits) = (Account::default(), Waits::default());
+    let (open, mut stopped) = (Cell::new(true), None);
+    // Once something ended the import no text is begun, and those on their way are still counted.
+    let texts = texts.take_while(|_| open.get());
     let outcomes = stream::iter(texts).map(|text| one(text, client.as_ref(), &waits));
     let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(usize::from(verb.in_flight)));
     let mut told = Instant::now();
     while let Some((place, outcome)) = outcomes.next().await {
         match outcome {
-            Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Refused) => {
-                output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
-                return Err(error.into());
+            Err(error) if ends(&error) => {
+                open.set(false);
+                stopped = stopped.or(Some(error));
             }
             outcome => account.count(&place, outcome),
         }
@@ -112,7 +121,15 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
             output::note(&account.words());
         }
     }
-    tell(global, verb, &account, begun.elapsed().as_secs_f64())
+    let seconds = begun.elapsed().as_secs_f64();
+    let Some(error) = stopped else { return tell(global, verb, &account, seconds) };
+    output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
+    if global.output != Format::Table {
+        let mut value = account.value(seconds);
+        value["stopped"] = json!({ "code": error.code(), "reason": error.to_string() });
+        Report::facts(Vec::new(), value).print(global.output)?;
+    }
+    Err(error.into())
 }
 
 /// What the server said, or none in a dry run.
@@ -140,9 +157,7 @@ fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outc
             format!("{} in {seconds:.1} s", account.words())
         });
     } else {
-        let value = json!({ "created": account.created, "changed": account.changed, "unchanged": account.unchanged,
-            "refused": account.refused, "chunks": account.chunks, "seconds": seconds, "refusals": account.refusals });
-        Report::facts(Vec::new(), value).print(global.output)?;
+        Report::facts(Vec::new(), account.value(seconds)).print(global.output)?;
     }
     if account.refused > 0 { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
 }
