@@ -17,6 +17,9 @@ const USED: &str = "
     UNION ALL SELECT key_id, true FROM nephkeep.subject WHERE state = 2";
 const BEGUN: &str = "SELECT key_id FROM nephkeep.subject WHERE state = $1";
 
+/// By a scan: there is no index that only a look before an erasure would use.
+const DOCUMENTS: &str = "SELECT count(*) FROM nephkeep.resource WHERE tenant = $1 AND subject = $2 AND NOT deleted";
+
 /// Only forward: live, erasing, erased.
 const MOVE: &str = "
     UPDATE nephkeep.subject SET state = greatest(state, $3) WHERE tenant = $1 AND subject = $2 RETURNING key_id, state";
@@ -47,6 +50,13 @@ impl Ledger {
     pub async fn subject_key(&self, access: &Access, subject: &Subject) -> Result<KeyId> {
         access.check(Action::Operate, &access.tenant, None)?;
         self.subject_row(KEY, access, subject, None).await
+    }
+
+    /// How many documents of a subject there are now; refused for a subject without any, ever.
+    pub async fn subject_documents(&self, access: &Access, subject: &Subject) -> Result<u64> {
+        self.subject_key(access, subject).await?;
+        let rows = self.rows(DOCUMENTS, &[&access.tenant.as_str(), &subject.as_str()]).await?;
+        rows.first().map_or(Ok(0), |row| unsigned(row.get(0)))
     }
 
     /// Erasures that another server has begun: what they close is not shown here either, complete or not.
@@ -83,7 +93,7 @@ impl Ledger {
         };
         let Some(row) = rows.first() else {
             let message = "there is no such subject: no document of this tenant names it";
-            return Err(Error::not_found("subject-unknown", message));
+            return Err(Error::not_found("subject-unknown", message).with("subject", subject.as_str()));
         };
         let (key, state) = (KeyId(unsigned(row.get(0))?), State::from_code(row.get(1))?);
         self.record().subjects.learn(subject, key, state);

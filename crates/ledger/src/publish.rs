@@ -93,7 +93,13 @@ impl Lives {
         let fork = known.map_or(lives.first(), |at| lives[at + 1..].iter().find(|life| life.fork_n <= after.n));
         let Some(fork) = fork else { return Ok(after.n) };
         let fork = Position { shard, incarnation: fork.incarnation, n: fork.fork_n };
-        let message = "the log was forked before this position: read again from the fork what lies past it";
+        let message = match known {
+            Some(_) => "the log was forked before this position: read again from the fork what lies past it",
+            None => {
+                "this record's log has no such position: it is of another record, or of a life of the log that a \
+                restore ended; read again from the fork"
+            }
+        };
         Err(Error::conflict("position-voided", message).with("position", after).with("fork", fork))
     }
 }

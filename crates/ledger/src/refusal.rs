@@ -32,6 +32,8 @@ pub(crate) fn error(verdict: Verdict, step: Step, key: Option<&ResourceKey>, cur
         }
     };
     let error = match key {
+        // Under a known idempotency key the id was made up for a document that is not stored.
+        Some(key) if verdict == Verdict::Mismatch => error.with("kind", key.kind),
         Some(key) => error.with("kind", key.kind).with("id", &key.id),
         None => error,
     };

@@ -23,7 +23,7 @@ use utoipa::{
         status::status, watch::watch, history::history, transactions::transact,
         configuration::list, configuration::get, configuration::put, configuration::delete, configuration::act,
         principals::list, principals::create, principals::get, principals::revoke, principals::rotate,
-        keys::status, keys::rotate, keys::rotate_root, keys::erase,
+        keys::status, keys::rotate, keys::rotate_root, keys::erase, keys::erasure_preview,
         audit::list, audit::checkpoint, audit::reconciliation,
         network_intents::create, network_intents::get,
         knowledge::list, knowledge::put, knowledge::get, knowledge::delete, search::search, search::retrieve,

@@ -57,12 +57,16 @@ fn an_erased_customers_row_does_not_stop_an_import() {
     home.up();
     let row = |name: &str, customer: &str| {
         format!(
-            r#"{{"@type":"Intent","name":"{name}","expression":{{"@type":"IntentExpression","iri":"urn:e"}},"relatedParty":[{{"@type":"RelatedPartyRefOrPartyRoleRef","role":"customer","partyOrPartyRole":{{"@type":"PartyRef","id":"{customer}"}}}}]}}"#
+            r#"{{"@type":"Intent","name":"{name}","expression":{{"@type":"IntentExpression","iri":"urn:e"}},"relatedParty":[{{"@type":"RelatedPartyRefOrPartyRoleRef","role":"customer","partyOrPartyRole":{{"@type":"PartyRef","id":"{customer}","name":"someone","@referredType":"Individual"}}}}]}}"#
         ) + "\n"
     };
     let first = home.write("first.jsonl", row("a", "customer-1"));
     home.run(&["intent", "import", first.to_str().unwrap()]).exits(0);
     let incarnation = home.run(&["status", "-o", "json"]).exits(0).json()["incarnation"].as_str().unwrap().to_owned();
+    let typo = home.run(&["keys", "destroy-subject", "custmer-1", "--dry-run"]).exits(1);
+    assert!(typo.err.contains("error[subject-unknown]") && typo.err.contains("custmer-1"), "{}", typo.err);
+    let dry = home.run(&["keys", "destroy-subject", "customer-1", "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(dry.json()["documents"], 1, "{}", dry.out);
     home.run(&["keys", "destroy-subject", "customer-1", "--incarnation", &incarnation]).exits(0);
 
     let rows: String =

@@ -21,6 +21,10 @@ async fn an_erased_customer_is_gone_everywhere_and_others_stay() {
     stand.post("/api/v1/erasures").json(&json!({})).send().await.problem(400, "attribute-missing");
     let unknown = stand.post("/api/v1/erasures").json(&json!({ "customer": "nobody" })).send().await;
     unknown.problem(404, "subject-unknown");
+    stand.get("/api/v1/erasures").send().await.problem(400, "parameter-missing");
+    stand.get("/api/v1/erasures?customer=nobody").send().await.problem(404, "subject-unknown");
+    let preview = stand.get("/api/v1/erasures?customer=c-1").send().await.expect(200).json();
+    assert_eq!(preview["documents"], 1, "{preview}");
     let done = stand.post("/api/v1/erasures").json(&json!({ "customer": "c-1" })).send().await.expect(200).json();
     assert_eq!(done["complete"], true, "{done}");
 

@@ -2,10 +2,11 @@
 
 use super::changed;
 use crate::{
-    cli::{Global, confirm_incarnation},
+    cli::{Global, confirm_incarnation, status::cell},
     client::Call,
     exit::Outcome,
-    output, routes,
+    output::{self, Report},
+    routes,
 };
 use clap::Args;
 use reqwest::Method;
@@ -29,11 +30,13 @@ pub struct DestroySubject {
 
 pub async fn destroy_subject(global: &Global, verb: &DestroySubject) -> Outcome {
     if verb.dry_run {
-        output::note(&format!(
-            "dry run: the keys of {} would be destroyed and its documents unreadable for good; nothing was sent",
-            verb.customer
-        ));
-        return Ok(());
+        let look = Call::get(routes::ERASURES).query("customer", &verb.customer);
+        let found = global.client()?.send(look).await?.value()?;
+        output::note(
+            "dry run: this key would be destroyed and these documents unreadable for good; nothing was changed",
+        );
+        let facts = vec![("customer", verb.customer.clone()), ("documents", cell(&found["documents"]))];
+        return Report::facts(facts, found).print(global.output);
     }
     confirm_incarnation(global, verb.incarnation.as_deref()).await?;
     let order = Call::new(Method::POST, routes::ERASURES).json(&json!({ "customer": verb.customer }));

@@ -63,12 +63,12 @@ pub async fn get(State(app): State<App>, At((namespace, rest)): At<(String, Stri
 }
 
 async fn current(app: &App, call: &Call, key: &ResourceKey) -> Result<Resource> {
-    app.ledger.read(&call.access, key).await?.ok_or_else(|| not_found(key.kind))
+    app.ledger.read(&call.access, key).await?.ok_or_else(|| not_found(key))
 }
 
 async fn at_version(app: &App, call: &Call, key: &ResourceKey, wanted: Version) -> Result<Resource> {
     let found = app.ledger.history_page(&call.access, key, Some(wanted.saturating_add(1)), 1).await?;
-    let missing = || not_found(key.kind).with("version", wanted);
+    let missing = || not_found(key).with("version", wanted);
     found.into_iter().find(|known| known.version == wanted).ok_or_else(missing)
 }
 
@@ -81,7 +81,7 @@ fn shown(status: StatusCode, resource: &Resource) -> Answer {
 fn document(resource: &Resource) -> Result<Json> {
     match &resource.document {
         Content::Clear(document) => parse(document),
-        Content::Erased => Err(crate::http::tmf921::erased(resource.key.kind)),
+        Content::Erased => Err(crate::http::tmf921::erased(&resource.key)),
         Content::Deleted => Ok(Json::object()),
     }
 }
@@ -198,7 +198,7 @@ pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, Stri
     std::mem::take(&mut call.query).finish("to")?;
     let past = at_version(&app, &call, &key, to).await?;
     let Content::Clear(stored) = &past.document else {
-        return Err(not_found(key.kind).with("version", to).into());
+        return Err(not_found(&key).with("version", to).into());
     };
     let prepared = configuration::prepared(&key.id, &parse(stored)?, &key.tenant)?;
     let op = match call.if_match()? {

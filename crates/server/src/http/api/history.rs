@@ -40,7 +40,7 @@ pub async fn page(app: &App, call: &mut Call, key: &ResourceKey) -> Answer {
         }
     };
     let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
-        return Err(not_found(key.kind).into());
+        return Err(not_found(key).into());
     };
     let versions = found.iter().map(version).collect::<Result<Vec<_>>>()?;
     let mut body = Json::object().with("kind", key.kind.as_str()).with("id", &*key.id).with("versions", versions);

@@ -33,7 +33,9 @@ async fn on_keystore<T: Send + 'static>(
 pub async fn status(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
     call.query.finish("none")?;
-    let status = on_keystore(&app, Keystore::status).await?;
+    // The root is rotated by another process, on the keystore's own machine: what it changed is seen from here on.
+    let looked = |keystore: &Keystore| keystore.refresh().and_then(|()| keystore.status());
+    let status = on_keystore(&app, looked).await?;
     let text =
         serde_json::to_string(&status).map_err(|error| Error::bug("a status that is no JSON").caused_by(error))?;
     Ok(crate::http::json(StatusCode::OK, text))
@@ -87,6 +89,21 @@ pub async fn rotate(State(app): State<App>, call: Call) -> Answer {
             Err(wrong("what", rule).into())
         }
     }
+}
+
+/// What an erasure would take: changes nothing, and tells of nobody who is unknown.
+#[utoipa::path(get, path = "/api/v1/erasures", tag = "keys", security(("token" = [])),
+    params(("customer" = String, Query)),
+    responses((status = 200, body = shapes::ErasurePreview), (status = 403, body = shapes::Problem),
+        (status = 404, body = shapes::Problem)))]
+pub async fn erasure_preview(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Administer).await?;
+    let missing = || Error::invalid("parameter-missing", "name the customer").with("parameter", "customer");
+    let customer = call.query.take("customer")?.ok_or_else(missing)?;
+    std::mem::take(&mut call.query).finish("customer")?;
+    let subject = Subject::of_customer(&call.access.tenant, &customer)?;
+    let documents = app.ledger.subject_documents(&call.access, &subject).await?;
+    Ok(answer(StatusCode::OK, &Json::object().with("subject", subject.as_str()).with("documents", documents)))
 }
 
 /// Erases a customer for good: the key is destroyed in every generation and slot.

@@ -114,7 +114,7 @@ pub async fn put(State(app): State<App>, mut call: Call) -> Answer {
 pub async fn get(State(app): State<App>, At(id): At<String>, call: Call) -> Answer {
     call.query.finish("none")?;
     let key = ResourceKey::new(&call.access.tenant, Kind::KnowledgeDocument, &id)?;
-    let found = app.ledger.read(&call.access, &key).await?.ok_or_else(|| not_found(key.kind))?;
+    let found = app.ledger.read(&call.access, &key).await?.ok_or_else(|| not_found(&key))?;
     Ok(positioned(StatusCode::OK, &version(&found)?, found.position))
 }
 

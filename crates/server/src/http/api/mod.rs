@@ -47,7 +47,7 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/keys", get(keys::status))
         .route("/api/v1/keys/rotations", post(keys::rotate))
         .route("/api/v1/keys/root-rotations", post(keys::rotate_root))
-        .route("/api/v1/erasures", post(keys::erase))
+        .route("/api/v1/erasures", get(keys::erasure_preview).post(keys::erase))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/api/v1/audit/reconciliation", get(audit::reconciliation))

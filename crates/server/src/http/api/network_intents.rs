@@ -40,7 +40,7 @@ pub async fn get(State(app): State<App>, At(id): At<String>, call: Call) -> Answ
     let access = call.access;
     call.query.finish("none")?;
     let key = ResourceKey::new(&access.tenant, Kind::Intent, &id)?;
-    let missing = || not_found(Kind::Intent);
+    let missing = || not_found(&key);
     let found = app.ledger.read(&access, &key).await?.ok_or_else(missing)?;
     let document = parse(clear(&found)?)?;
     let posted = document.dig(&["expression", "expressionValue"]).filter(|value: &&Json| is_resource(value));

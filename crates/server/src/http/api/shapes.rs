@@ -218,6 +218,13 @@ pub struct ErasureOrder {
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErasurePreview {
+    pub subject: String,
+    /// That would be unreadable for good.
+    pub documents: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErasureResult {
     pub subject: String,
     /// Every slot has confirmed; otherwise repair the slots named and order again.

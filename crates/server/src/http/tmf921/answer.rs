@@ -10,25 +10,26 @@ use crate::{
 use bytes::Bytes;
 use http::StatusCode;
 use ledger::{Content, Resource};
-use model::{Error, Json, Kind, Position, Result, Version, json as text, select::Fields, tmf921};
+use model::{Error, Json, Kind, Position, ResourceKey, Result, Version, json as text, select::Fields, tmf921};
 
 /// The document of a resource that must be there to be shown.
 pub fn clear(resource: &Resource) -> Result<&Bytes> {
     match &resource.document {
         Content::Clear(document) => Ok(document),
-        Content::Erased => Err(erased(resource.key.kind)),
-        Content::Deleted => Err(not_found(resource.key.kind)),
+        Content::Erased => Err(erased(&resource.key)),
+        Content::Deleted => Err(not_found(&resource.key)),
     }
 }
 
-pub fn erased(kind: Kind) -> Error {
+pub fn erased(key: &ResourceKey) -> Error {
     Error::not_found("erased", "the data of this subject was erased for good; there is nothing left to show")
-        .with("kind", kind)
+        .with("kind", key.kind)
+        .with("id", &key.id)
 }
 
-pub fn not_found(kind: Kind) -> Error {
+pub fn not_found(key: &ResourceKey) -> Error {
     let why = "there is no such resource, or no longer; list the collection to see what there is";
-    Error::not_found("not-found", why).with("kind", kind)
+    Error::not_found("not-found", why).with("kind", key.kind).with("id", &key.id)
 }
 
 /// The stored bytes as they are, unless `fields` asks for less.

@@ -38,7 +38,7 @@ struct Report {
 /// The intent of a report path; without it there is no report.
 async fn intent(app: &App, call: &Call, id: &str) -> Result<Resource> {
     let key = ResourceKey::new(&call.access.tenant, Kind::Intent, id)?;
-    app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(Kind::Intent))
+    app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(&key))
 }
 
 async fn report_of(app: &App, call: &Call, intent: &Resource) -> Result<Option<Report>> {
@@ -96,7 +96,10 @@ pub async fn get(State(app): State<App>, At((id, wanted)): At<(String, String)>,
 }
 
 async fn named(app: &App, call: &Call, intent: &Resource, wanted: &str) -> Result<Report> {
-    let missing = || answer::not_found(Kind::IntentReport);
+    let missing = || match ResourceKey::new(&call.access.tenant, Kind::IntentReport, wanted) {
+        Ok(key) => answer::not_found(&key),
+        Err(error) => error,
+    };
     if report::derived_id(&intent.key.id) != wanted {
         return Err(missing());
     }

@@ -87,14 +87,14 @@ fn first(receipt: &Receipt) -> Result<&ledger::Written> {
 async fn at_version(app: &App, call: &Call, key: &ResourceKey, version: Version) -> Result<Bytes> {
     let found = app.ledger.history_page(&call.access, key, Some(version.saturating_add(1)), 1).await?;
     let found = found.iter().find(|known| known.version == version);
-    found.map_or_else(|| Err(answer::not_found(key.kind)), |known| answer::clear(known).cloned())
+    found.map_or_else(|| Err(answer::not_found(key)), |known| answer::clear(known).cloned())
 }
 
 pub async fn get(app: &App, mut call: Call, kind: Kind, id: &str) -> Answer {
     let fields = fields(&mut call)?;
     std::mem::take(&mut call.query).finish("fields")?;
     let key = ResourceKey::new(&call.access.tenant, kind, id)?;
-    let resource = app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(kind))?;
+    let resource = app.ledger.read(&call.access, &key).await?.ok_or_else(|| answer::not_found(&key))?;
     let body = answer::projected(answer::clear(&resource)?, &fields)?;
     let known = headers::is_held(&call.headers, resource.version);
     let mut response = answer::document(StatusCode::OK, body, resource.version, resource.position)?;
@@ -277,7 +277,7 @@ async fn apply(
     }
     let worked = match &current {
         Some(current) => worked_out(app, call, key, current, change),
-        None => Err(answer::not_found(key.kind)),
+        None => Err(answer::not_found(key)),
     };
     let (op, prepared) = match worked {
         Ok(worked) => worked,
