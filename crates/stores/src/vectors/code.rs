@@ -29,6 +29,8 @@ pub struct Query {
     scale: f32,
     sum: f32,
     arch: Arch,
+    #[cfg(target_arch = "x86_64")]
+    wide: Option<pulp::x86::V3>,
 }
 
 impl Rotation {
@@ -120,7 +122,14 @@ impl Query {
             turned.iter().map(|value| (value / scale).round().clamp(-127.0, 127.0) as i8).collect();
         let sum = numbers.iter().map(|number| f32::from(*number)).sum();
         numbers.resize(bytes_of(turned.len()) * 2, 0);
-        Self { numbers, scale, sum, arch: Arch::new() }
+        Self {
+            numbers,
+            scale,
+            sum,
+            arch: Arch::new(),
+            #[cfg(target_arch = "x86_64")]
+            wide: pulp::x86::V3::try_new(),
+        }
     }
 
     pub fn coordinates(&self) -> usize {
@@ -130,29 +139,91 @@ impl Query {
     /// Estimates of the inner products with the vectors of these codes.
     pub fn scan(&self, codes: &[u8], factors: &[f32], estimates: &mut Vec<f32>) {
         let (low, high) = self.numbers.split_at(self.numbers.len() / 2);
-        self.arch.dispatch(|| estimates_of(codes, factors, low, high, (self.scale, self.sum), estimates));
+        estimates.clear();
+        estimates.resize(factors.len(), 0.0);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = self.wide {
+            simd.vectorize(wide::Scan { simd, query: self, low, high, codes, factors, estimates });
+            return;
+        }
+        self.arch.dispatch(|| {
+            let each = codes.chunks_exact(low.len().max(1)).zip(factors).zip(estimates.iter_mut());
+            each.for_each(|((code, factor), estimate)| *estimate = self.estimate(*factor, total(code, low, high)));
+        });
+    }
+
+    #[inline(always)]
+    fn estimate(&self, factor: f32, total: i32) -> f32 {
+        // Whole numbers below 2^24: exact in f32.
+        factor * self.scale * (total as f32 - CENTRE * self.sum)
     }
 }
 
 #[inline(always)]
-fn estimates_of(
-    codes: &[u8],
-    factors: &[f32],
-    low: &[i8],
-    high: &[i8],
-    (scale, sum): (f32, f32),
-    estimates: &mut Vec<f32>,
-) {
-    estimates.clear();
-    let each = codes.chunks_exact(low.len().max(1)).zip(factors);
-    estimates.extend(each.map(|(code, factor)| {
-        let mut total = 0_i32;
-        for ((byte, low), high) in code.iter().zip(low).zip(high) {
-            total += i32::from(i16::from(byte & 15) * i16::from(*low) + i16::from(byte >> 4) * i16::from(*high));
+fn total(code: &[u8], low: &[i8], high: &[i8]) -> i32 {
+    let mut total = 0_i32;
+    for ((byte, low), high) in code.iter().zip(low).zip(high) {
+        total += i32::from(i16::from(byte & 15) * i16::from(*low) + i16::from(byte >> 4) * i16::from(*high));
+    }
+    total
+}
+
+/// The same by instructions that multiply bytes and add neighbours, thirty-two at once.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use super::Query;
+    use pulp::{NullaryFnOnce, cast, x86::V3};
+
+    const LANE: usize = 32;
+    /// A product of two bytes and its neighbour are at most 2 * 15 * 127; eight such sums fit in sixteen bits.
+    const AT_ONCE: usize = 4 * LANE;
+
+    pub struct Scan<'s> {
+        pub simd: V3,
+        pub query: &'s Query,
+        pub low: &'s [i8],
+        pub high: &'s [i8],
+        pub codes: &'s [u8],
+        pub factors: &'s [f32],
+        pub estimates: &'s mut [f32],
+    }
+
+    /// A plain loop: what stands in a closure of its own would not be compiled for these instructions.
+    impl NullaryFnOnce for Scan<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn call(self) {
+            let Self { simd, query, low, high, codes, factors, estimates } = self;
+            let each = codes.chunks_exact(low.len().max(1)).zip(factors).zip(estimates);
+            for ((code, factor), estimate) in each {
+                *estimate = query.estimate(*factor, total(simd, code, low, high));
+            }
         }
-        // Whole numbers below 2^24: exact in f32.
-        factor * scale * (total as f32 - CENTRE * sum)
-    }));
+    }
+
+    #[inline(always)]
+    fn total(simd: V3, code: &[u8], low: &[i8], high: &[i8]) -> i32 {
+        let avx = simd.avx2;
+        let (fifteen, one) = (cast([15_u8; LANE]), cast([1_i16; LANE / 2]));
+        let mut sums = cast([0_i32; LANE / 4]);
+        let mut rest = 0;
+        for ((code, low), high) in code.chunks(AT_ONCE).zip(low.chunks(AT_ONCE)).zip(high.chunks(AT_ONCE)) {
+            let mut pairs = cast([0_i16; LANE / 2]);
+            let (codes, code) = code.as_chunks::<LANE>();
+            let ((lows, low), (highs, high)) = (low.as_chunks::<LANE>(), high.as_chunks::<LANE>());
+            for ((code, low), high) in codes.iter().zip(lows).zip(highs) {
+                let code = cast(*code);
+                let below = avx._mm256_maddubs_epi16(avx._mm256_and_si256(code, fifteen), cast(*low));
+                let above = avx._mm256_and_si256(avx._mm256_srli_epi16::<4>(code), fifteen);
+                let above = avx._mm256_maddubs_epi16(above, cast(*high));
+                pairs = avx._mm256_add_epi16(pairs, avx._mm256_add_epi16(below, above));
+            }
+            sums = avx._mm256_add_epi32(sums, avx._mm256_madd_epi16(pairs, one));
+            rest += super::total(code, low, high);
+        }
+        let sums: [i32; LANE / 4] = cast(sums);
+        rest + sums.iter().sum::<i32>()
+    }
 }
 
 #[cfg(test)]
@@ -204,16 +275,28 @@ mod tests {
 
     #[test]
     fn the_chosen_instructions_and_plain_ones_agree() {
-        let rotation = Rotation::new(384, 1);
-        let (mut codes, mut factors) = (Vec::new(), Vec::new());
-        for seed in 0..64 {
-            factors.push(encode(&rotation, &vector(384, seed), &mut codes));
+        for dimensions in [1, 64, 100, 384, 385, 1536] {
+            let rotation = Rotation::new(dimensions, 1);
+            let (mut codes, mut factors) = (Vec::new(), Vec::new());
+            for seed in 0..64 {
+                factors.push(encode(&rotation, &vector(dimensions, seed), &mut codes));
+            }
+            // The largest numbers there are, too: sums of sixteen bits must not run over.
+            codes.extend(vec![0xff; bytes_of(dimensions)]);
+            factors.push(1.0);
+            for numbers in [None, Some(127), Some(-127)] {
+                let mut query = Query::new(&rotation, &vector(dimensions, 77));
+                if let Some(number) = numbers {
+                    query.numbers.fill(number);
+                }
+                let mut chosen = Vec::new();
+                query.scan(&codes, &factors, &mut chosen);
+                let (low, high) = query.numbers.split_at(bytes_of(dimensions));
+                let each = codes.chunks_exact(low.len()).zip(&factors);
+                let plain: Vec<f32> =
+                    each.map(|(code, factor)| query.estimate(*factor, total(code, low, high))).collect();
+                assert_eq!(chosen, plain, "{dimensions}");
+            }
         }
-        let query = Query::new(&rotation, &vector(384, 77));
-        let (mut chosen, mut plain) = (Vec::new(), Vec::new());
-        query.scan(&codes, &factors, &mut chosen);
-        let (low, high) = query.numbers.split_at(192);
-        estimates_of(&codes, &factors, low, high, (query.scale, query.sum), &mut plain);
-        assert_eq!(chosen, plain);
     }
 }

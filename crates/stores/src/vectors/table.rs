@@ -211,7 +211,7 @@ impl Table {
         let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
         let query = Query::new(reading.rotation, search.vector);
         let count = search.limit.max(search.rescore).min(self.rows.len());
-        let best = self.best(&query, wanted, count);
+        let best = self.best(&query, wanted, count, self.hands());
         self.exact(best.into_iter().map(|(_, at)| at), reading, search)
     }
 
@@ -231,15 +231,21 @@ impl Table {
         Some(Wanted { class_max: filter.class_max, source })
     }
 
-    /// The rows with the best estimates; a large table is parted between the processors.
-    fn best(&self, query: &Query, wanted: Wanted, count: usize) -> Best {
+    /// How many processors look at this table for one search.
+    fn hands(&self) -> usize {
+        match self.rows.len() {
+            rows if rows < SHARED_FROM => 1,
+            rows => thread::available_parallelism().map_or(1, NonZero::get).min(rows * 2 / SHARED_FROM),
+        }
+    }
+
+    /// The rows with the best estimates, each hand looking at a part of them.
+    fn best(&self, query: &Query, wanted: Wanted, count: usize, hands: usize) -> Best {
         let rows = self.rows.len();
-        let hands = match rows < SHARED_FROM {
-            true => 1,
-            false => thread::available_parallelism().map_or(1, NonZero::get).min(rows * 2 / SHARED_FROM),
-        };
         let each = rows.div_ceil(hands.max(1)).next_multiple_of(BLOCK);
-        let part = |number: usize| self.best_of(query, wanted, count, number * each..((number + 1) * each).min(rows));
+        let part = |number: usize| {
+            self.best_of(query, wanted, count, (number * each).min(rows)..((number + 1) * each).min(rows))
+        };
         let mut best = thread::scope(|scope| {
             let others: Vec<_> = (1..hands).map(|number| scope.spawn(move || part(number))).collect();
             let mut best = part(0);
@@ -313,4 +319,66 @@ fn keep(best: &mut Best, count: usize) -> f32 {
         best.truncate(count);
     }
     best.iter().fold(f32::INFINITY, |least, (estimate, _)| least.min(*estimate))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use model::{Incarnation, Kind, Position, Shard, Subject, Tenant};
+
+    /// Documents of 300 rows with codes that look like chance.
+    fn table(documents: u64) -> Table {
+        let (tenant, mut table, mut state) = (Tenant::new("acme").unwrap(), Table::default(), 1_u64);
+        let mut roll = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for n in 0..documents {
+            let stored = Stored {
+                key: ResourceKey::new(&tenant, Kind::KnowledgeDocument, &format!("d{n}")).unwrap(),
+                position: Position { shard: Shard(0), incarnation: Incarnation { ordinal: 1, random: 1 }, n },
+                version: 1,
+                class: if n % 4 == 0 { Class::Confidential } else { Class::Internal },
+                subject: Subject::of_tenant(&tenant),
+                source: if n % 2 == 0 { "even" } else { "odd" }.into(),
+                ordinals: (0..300).collect(),
+            };
+            let (codes, factors) = ((0..300 * 8).map(|_| (roll() >> 20) as u8).collect(), vec![0.1; 300]);
+            let span = Span { at: n, length: 1 };
+            table.put(Entry { stored, place: n, span, objects_at: n, stride: 1, codes, factors });
+        }
+        table
+    }
+
+    #[test]
+    fn many_hands_find_what_one_finds_and_nothing_that_the_filter_keeps_out() {
+        let rotation = Rotation::new(16, 3);
+        let query = Query::new(&rotation, &[0.25; 16]);
+        for documents in [0, 1, 2, 9, 40] {
+            let mut table = table(documents);
+            let gone = table.live().nth(5).map(|document| document.stored.key.clone());
+            gone.iter().for_each(|key| drop(table.remove(key)));
+            for source in [None, Some("odd".to_owned())] {
+                let filter = Filter { class_max: Class::Internal, source };
+                let Some(wanted) = table.wanted(&filter) else { continue };
+                let best = |hands| {
+                    let mut best = table.best(&query, wanted, 50, hands);
+                    best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                    best
+                };
+                let one = best(1);
+                for (estimate, row) in &one {
+                    let document = table.documents[table.rows[*row as usize].document as usize].as_ref().unwrap();
+                    assert!(estimate.is_finite() && document.stored.class == Class::Internal);
+                    assert!(filter.source.as_deref().is_none_or(|source| source == &*document.stored.source));
+                }
+                for hands in [2, 3, 7] {
+                    assert_eq!(best(hands), one, "{documents} documents, {hands} hands");
+                }
+            }
+        }
+    }
 }
