@@ -228,6 +228,9 @@ impl Base {
             server::Settings { listen, limits: server::Limits::default(), sinks: server::sinks::Policy::default() };
         let server = Server::bind(settings, parts).await.map_err(Failure::environment)?;
         bootstrap::admin(layout, &server).await?;
+        if matches!(ledger.leadership(), Leadership::Leader { .. }) {
+            server.register_event_schemas().await.map_err(Failure::environment)?;
+        }
         Ok(server)
     }
 }

@@ -69,6 +69,11 @@ impl Server {
         principals::bootstrap(&self.app).await
     }
 
+    /// Registers the schemas of our own events; an incompatible one is an error. The leader's to do.
+    pub async fn register_event_schemas(&self) -> Result<()> {
+        http::registry::own::register(&self.app, relay::events::topics::SCHEMA).await
+    }
+
     /// Serves until `stop` resolves, then drains.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
         let router = http::router(self.app.clone());

@@ -213,6 +213,29 @@ mod tests {
     }
 
     #[test]
+    fn every_member_of_an_event_is_a_field_of_its_registered_schema() {
+        let schema = parse(crate::events::topics::SCHEMA.as_bytes()).unwrap();
+        let fields = |record: &Json| -> Vec<String> {
+            let fields = record.get("fields").and_then(Json::as_array).unwrap();
+            fields.iter().map(|field| field.get("name").and_then(Json::as_str).unwrap().to_owned()).collect()
+        };
+        let attributes = schema.get("fields").and_then(Json::as_array).unwrap();
+        let data = attributes.iter().find(|field| field.get("name") == Some(&Json::from("data"))).unwrap();
+        let (outer, inner) = (fields(&schema), fields(data.get("type").unwrap()));
+        let mut told = std::collections::BTreeSet::new();
+        for topic in ["intent.lifecycle", "intent.document", "audit.recorded"] {
+            let event = parse(written(topic, &change("i-1", "ann", &[1])).as_bytes()).unwrap();
+            assert!(event.as_object().unwrap().iter().all(|(name, _)| outer.contains(name)), "{event}");
+            told.extend(event.get("data").and_then(Json::as_object).unwrap().iter().map(|(name, _)| name.clone()));
+        }
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), {
+            let mut inner = inner;
+            inner.sort();
+            inner
+        });
+    }
+
+    #[test]
     fn an_event_reads_as_it_always_did() {
         let common = "{\"specversion\":\"1.0\",\"id\":\"0.1-9f86d081884c7d65.42\",\"source\":\"/tenants/acme/topics/TOPIC\",\
             \"type\":\"nephkeep.TOPIC.updated\",\"subject\":\"i-1\",\"time\":\"2026-11-25T09:46:40.000123Z\",\

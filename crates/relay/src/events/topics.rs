@@ -8,6 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// The policy that stands where no other is named.
 pub const BUILT_IN: &str = include_str!("topics.toml");
 
+/// What every event looks like, in Avro: registered for each topic when a server starts.
+pub const SCHEMA: &str = include_str!("event.avsc");
+
 const PARTITIONS_MAX: u32 = 256;
 const DAYS_MAX: u32 = 1_827;
 

@@ -172,3 +172,22 @@ async fn racing_registrations_give_each_schema_one_id() {
     assert_eq!(got(&stand, "/subjects/raced/versions").await, json!([1, 2, 3, 4]));
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn our_own_events_are_registered_at_the_start_and_an_incompatible_schema_stops_it() {
+    let stand = Stand::new().await;
+    let schema = relay::events::topics::SCHEMA;
+    server::http::registry::own::register(&stand.app, schema).await.unwrap();
+    server::http::registry::own::register(&stand.app, schema).await.unwrap();
+    for topic in stand.app.events.topics().all() {
+        assert_eq!(got(&stand, &format!("/subjects/{}-value/versions", topic.name)).await, json!([1]));
+    }
+    assert_eq!(got(&stand, "/config/audit.recorded-value").await["compatibilityLevel"], "FULL_TRANSITIVE");
+    let other =
+        schema.replace("\"name\": \"version\", \"type\": \"long\"", "\"name\": \"version\", \"type\": \"boolean\"");
+    assert_ne!(other, schema);
+    let error = server::http::registry::own::register(&stand.app, &other).await.unwrap_err();
+    assert_eq!(error.code(), "event-schema-incompatible");
+    assert!(error.to_string().contains("$.data.version"), "{error}");
+    stand.stop().await;
+}

@@ -40,7 +40,7 @@ pub async fn with_version(State(app): State<App>, At((subject, version)): At<(St
 
 async fn check(app: &App, mut call: Call, name: &str, version: Option<&str>) -> Answer {
     let (verbose, normalize) = (flag(&mut call, "verbose")?, flag(&mut call, "normalize")?);
-    let store = Store::new(app, &call);
+    let store = Store::new(app, &call.access);
     let request = Request::read(&call.body)?;
     let head = store.head().await?.value;
     let (subject, before) = match version {

@@ -4,6 +4,7 @@
 //! Rules live in the crate `registry`; here they meet HTTP and the record. Every tenant has a registry of its own.
 
 mod compatibility;
+pub mod own;
 mod register;
 mod remove;
 mod schemas;

@@ -18,6 +18,7 @@ use registry::{Form, Mode, Reference, Schema, Versions};
 const TRIES: usize = 16;
 
 /// A body that brings a schema.
+#[derive(Debug)]
 pub struct Request {
     pub form: Form,
     pub text: String,
@@ -89,14 +90,20 @@ pub async fn register(State(app): State<App>, At(subject): At<String>, mut call:
     allow(&app, &call.access, Action::Write).await?;
     let normalize = flag(&mut call, "normalize")?;
     let request = Request::read(&call.body)?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
+    let (id, version) = registered(&store, &subject, &request, normalize).await?;
+    Ok(answer(&Json::object().with("id", u64::from(id)).with("version", u64::from(version))))
+}
+
+/// The id and the version under which the schema stands now.
+pub async fn registered(store: &Store<'_>, subject: &str, request: &Request, normalize: bool) -> Result<(u32, u32)> {
     for _ in 0..TRIES {
-        let schema = request.schema(&store, normalize).await?;
-        if let Some((id, version)) = publish(&store, &subject, schema, &request).await? {
-            return Ok(answer(&Json::object().with("id", u64::from(id)).with("version", u64::from(version))));
+        let schema = request.schema(store, normalize).await?;
+        if let Some(there) = publish(store, subject, schema, request).await? {
+            return Ok(there);
         }
     }
-    Err(Error::retry("schema-contended", "others register at the same time; send the schema again").into())
+    Err(Error::retry("schema-contended", "others register at the same time; send the schema again"))
 }
 
 /// One try: the id and the version, or `None` when somebody else was faster.

@@ -41,7 +41,7 @@ fn contended() -> Error {
 pub async fn version(State(app): State<App>, At((name, version)): At<(String, String)>, mut call: Call) -> Answer {
     let permanent = flag(&mut call, "permanent")?;
     permitted(&app, &call, permanent).await?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let mut subject = store.existing(&name, Versions::WithDeleted).await?;
     check_mode(&store, &subject.value).await?;
     let which = if version == registry::LATEST && !permanent { Versions::Active } else { Versions::WithDeleted };
@@ -71,7 +71,7 @@ pub async fn version(State(app): State<App>, At((name, version)): At<(String, St
 pub async fn subject(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let permanent = flag(&mut call, "permanent")?;
     permitted(&app, &call, permanent).await?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let mut subject = store.existing(&name, Versions::WithDeleted).await?;
     check_mode(&store, &subject.value).await?;
     let active: Vec<u32> = subject.value.versions(Versions::Active).map(|one| one.version).collect();

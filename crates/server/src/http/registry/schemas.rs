@@ -40,7 +40,7 @@ fn number(id: &str) -> Result<u32> {
 
 pub async fn by_id(State(app): State<App>, At(id): At<String>, mut call: Call) -> Answer {
     let with_max = flag(&mut call, "fetchMaxId")?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let mut shown = store.schema(number(&id)?).await?.value.shown(Json::object());
     if with_max {
         shown.set("maxId", u64::from(store.head().await?.value.next.saturating_sub(1)));
@@ -51,7 +51,7 @@ pub async fn by_id(State(app): State<App>, At(id): At<String>, mut call: Call) -
 /// `…/schema`: the text alone; `…/subjects`, `…/versions`: where it is used.
 pub async fn about_id(State(app): State<App>, At((id, what)): At<(String, String)>, mut call: Call) -> Answer {
     let which = which(&mut call)?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let known = store.schema(number(&id)?).await?.value;
     if what == "schema" {
         return Ok(json(StatusCode::OK, known.schema.text));
@@ -81,7 +81,7 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
     let (prefix, latest) = (prefix(&mut call)?, flag(&mut call, "latestOnly")?);
     let which = which(&mut call)?;
     let (offset, limit) = page(&mut call)?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let mut wanted = Vec::new();
     for (name, subject) in all(&store, &prefix).await? {
         let versions: Vec<_> = subject.versions(which).map(|one| (name.clone(), one.version, one.id)).collect();

@@ -27,7 +27,7 @@ fn contended() -> Error {
 
 async fn change_head(app: &App, call: &Call, change: impl FnOnce(&mut Head)) -> Result<()> {
     allow(app, &call.access, Action::Administer).await?;
-    let store = Store::new(app, call);
+    let store = Store::new(app, &call.access);
     let mut head = store.head().await?;
     change(&mut head.value);
     if store.commit(vec![store.head_write(&head)?]).await? { Ok(()) } else { Err(contended()) }
@@ -35,7 +35,7 @@ async fn change_head(app: &App, call: &Call, change: impl FnOnce(&mut Head)) -> 
 
 async fn change_subject(app: &App, call: &Call, name: &str, change: impl FnOnce(&mut Subject)) -> Result<()> {
     allow(app, &call.access, Action::Administer).await?;
-    let store = Store::new(app, call);
+    let store = Store::new(app, &call.access);
     let mut subject: Held<Subject> = store.subject(name).await?;
     change(&mut subject.value);
     let writes: Vec<_> = store.subject_write(name, &subject)?.into_iter().collect();
@@ -47,7 +47,7 @@ fn shown(field: &str, value: impl ToString) -> Answer {
 }
 
 pub async fn level(State(app): State<App>, call: Call) -> Answer {
-    let head = Store::new(&app, &call).head().await?.value;
+    let head = Store::new(&app, &call.access).head().await?.value;
     shown("compatibilityLevel", head.level.unwrap_or_default())
 }
 
@@ -64,7 +64,7 @@ pub async fn unset_level(State(app): State<App>, call: Call) -> Answer {
 
 pub async fn subject_level(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let or_global = flag(&mut call, "defaultToGlobal")?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let own = store.subject(&name).await?.value.level;
     let how = "the subject has no level of its own; ask with defaultToGlobal=true";
     match own {
@@ -81,7 +81,7 @@ pub async fn set_subject_level(State(app): State<App>, At(name): At<String>, cal
 }
 
 pub async fn unset_subject_level(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
-    let own = Store::new(&app, &call).subject(&name).await?.value.level;
+    let own = Store::new(&app, &call.access).subject(&name).await?.value.level;
     let how = "the subject has no level of its own";
     let level = own.ok_or_else(|| Error::not_found("schema-level-unset", how).with("subject", &name))?;
     change_subject(&app, &call, &name, |subject| subject.level = None).await?;
@@ -89,7 +89,7 @@ pub async fn unset_subject_level(State(app): State<App>, At(name): At<String>, c
 }
 
 pub async fn mode(State(app): State<App>, call: Call) -> Answer {
-    shown("mode", Store::new(&app, &call).head().await?.value.mode.unwrap_or_default())
+    shown("mode", Store::new(&app, &call.access).head().await?.value.mode.unwrap_or_default())
 }
 
 fn must_be_empty() -> Error {
@@ -99,7 +99,8 @@ fn must_be_empty() -> Error {
 
 pub async fn set_mode(State(app): State<App>, mut call: Call) -> Answer {
     let mode: Mode = word(&call, "mode")?.parse()?;
-    if mode == Mode::Import && !flag(&mut call, "force")? && !all(&Store::new(&app, &call), "").await?.is_empty() {
+    if mode == Mode::Import && !flag(&mut call, "force")? && !all(&Store::new(&app, &call.access), "").await?.is_empty()
+    {
         return Err(must_be_empty().into());
     }
     change_head(&app, &call, |head| head.mode = Some(mode)).await?;
@@ -108,7 +109,7 @@ pub async fn set_mode(State(app): State<App>, mut call: Call) -> Answer {
 
 pub async fn subject_mode(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let or_global = flag(&mut call, "defaultToGlobal")?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let own = store.subject(&name).await?.value.mode;
     let how = "the subject has no mode of its own; ask with defaultToGlobal=true";
     match own {
@@ -121,7 +122,7 @@ pub async fn subject_mode(State(app): State<App>, At(name): At<String>, mut call
 pub async fn set_subject_mode(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let mode: Mode = word(&call, "mode")?.parse()?;
     let forced = flag(&mut call, "force")?;
-    let subject = Store::new(&app, &call).subject(&name).await?.value;
+    let subject = Store::new(&app, &call.access).subject(&name).await?.value;
     if mode == Mode::Import && !forced && subject.versions(Versions::WithDeleted).next().is_some() {
         return Err(must_be_empty().into());
     }
@@ -130,7 +131,7 @@ pub async fn set_subject_mode(State(app): State<App>, At(name): At<String>, mut 
 }
 
 pub async fn unset_subject_mode(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
-    let own = Store::new(&app, &call).subject(&name).await?.value.mode;
+    let own = Store::new(&app, &call.access).subject(&name).await?.value.mode;
     let how = "the subject has no mode of its own";
     let mode = own.ok_or_else(|| Error::not_found("schema-mode-unset", how).with("subject", &name))?;
     change_subject(&app, &call, &name, |subject| subject.mode = None).await?;

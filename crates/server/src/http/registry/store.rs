@@ -2,10 +2,11 @@
 //!
 //! What belongs together is written in one transaction over the versions that were read; who loses the race reads again.
 
-use crate::{http::call::Call, state::App};
+use crate::state::App;
 use ledger::{Content, Group, Op, Write};
 use model::{
-    Class, Columns, Error, Json, Kind, Prepared, ResourceKey, Result, Version, canonical::canonicalise, json, resource,
+    Access, Class, Columns, Error, Json, Kind, Prepared, ResourceKey, Result, Version, canonical::canonicalise, json,
+    resource,
 };
 use registry::{Form, Level, Mode, Reference, Referenced, Schema, Subject, Versions};
 
@@ -16,7 +17,7 @@ const SUBJECT_MAX_BYTES: usize = resource::NAME_MAX_BYTES - "subject/".len();
 
 pub struct Store<'c> {
     pub app: &'c App,
-    pub call: &'c Call,
+    pub access: &'c Access,
 }
 
 /// A document with the version it was read at; `None`: it was not there.
@@ -43,16 +44,16 @@ pub struct Known {
 }
 
 impl<'c> Store<'c> {
-    pub fn new(app: &'c App, call: &'c Call) -> Self {
-        Self { app, call }
+    pub fn new(app: &'c App, access: &'c Access) -> Self {
+        Self { app, access }
     }
 
     fn key(&self, id: &str) -> Result<ResourceKey> {
-        ResourceKey::new(&self.call.access.tenant, Kind::Schema, id)
+        ResourceKey::new(&self.access.tenant, Kind::Schema, id)
     }
 
     async fn read(&self, id: &str) -> Result<Option<(Json, Version)>> {
-        let Some(found) = self.app.ledger.read(&self.call.access, &self.key(id)?).await? else { return Ok(None) };
+        let Some(found) = self.app.ledger.read(self.access, &self.key(id)?).await? else { return Ok(None) };
         match &found.document {
             Content::Clear(bytes) => Ok(Some((json::parse(bytes)?, found.version))),
             Content::Erased | Content::Deleted => Ok(None),
@@ -147,7 +148,7 @@ impl<'c> Store<'c> {
 
     /// Writes all or nothing. `false`: somebody was faster, read again.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<bool> {
-        match self.app.ledger.write(&self.call.access, Group { writes, ..Group::default() }).await {
+        match self.app.ledger.write(self.access, Group { writes, ..Group::default() }).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.code(), "version-conflict" | "already-exists") => Ok(false),
             Err(error) => Err(error),

@@ -29,7 +29,7 @@ pub async fn all(store: &Store<'_>, prefix: &str) -> Result<Vec<(String, Subject
     loop {
         let limit = store.app.limits.page;
         let query = ListQuery { id_prefix: Some(format!("subject/{prefix}")), after, limit, ..ListQuery::default() };
-        let page = store.app.ledger.list(&store.call.access, Kind::Schema, &query).await?;
+        let page = store.app.ledger.list(store.access, Kind::Schema, &query).await?;
         for resource in &page.items {
             let name = resource.key.id.strip_prefix("subject/").unwrap_or_default();
             if let Content::Clear(document) = &resource.document {
@@ -66,7 +66,7 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
     let (prefix, only) = (prefix(&mut call)?, flag(&mut call, "deletedOnly")?);
     let which = which(&mut call)?;
     let (offset, limit) = page(&mut call)?;
-    let subjects = all(&Store::new(&app, &call), &prefix).await?;
+    let subjects = all(&Store::new(&app, &call.access), &prefix).await?;
     let shown = |subject: &Subject| {
         let active = subject.versions(Versions::Active).next().is_some();
         let any = subject.versions(Versions::WithDeleted).next().is_some();
@@ -80,7 +80,7 @@ pub async fn versions(State(app): State<App>, At(name): At<String>, mut call: Ca
     let only = flag(&mut call, "deletedOnly")?;
     let which = if only { Versions::WithDeleted } else { which(&mut call)? };
     let (offset, limit) = page(&mut call)?;
-    let subject = Store::new(&app, &call).existing(&name, which).await?.value;
+    let subject = Store::new(&app, &call.access).existing(&name, which).await?.value;
     let wanted = subject.versions(which).filter(|one| !only || one.deleted).map(|one| one.version);
     Ok(answer(&numbers(wanted.skip(offset).take(limit))))
 }
@@ -95,7 +95,7 @@ fn described(name: &str, published: &Published, known: &Known) -> Json {
 
 pub async fn version(State(app): State<App>, At((name, version)): At<(String, String)>, mut call: Call) -> Answer {
     let which = which(&mut call)?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let subject = store.existing(&name, which).await?.value;
     let published = subject.find(&version, which)?;
     Ok(answer(&described(&name, published, &store.schema(published.id).await?.value)))
@@ -108,7 +108,7 @@ pub async fn about_version(
     mut call: Call,
 ) -> Answer {
     let which = which(&mut call)?;
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let subject = store.existing(&name, which).await?.value;
     let published = subject.find(&version, which)?;
     match what.as_str() {
@@ -121,7 +121,7 @@ pub async fn about_version(
 /// Whether a subject has this very schema, and as which version.
 pub async fn lookup(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let (which, normalize) = (which(&mut call)?, flag(&mut call, "normalize")?);
-    let store = Store::new(&app, &call);
+    let store = Store::new(&app, &call.access);
     let request = Request::read(&call.body)?;
     let subject = store.existing(&name, which).await?.value;
     let schema = request.schema(&store, normalize).await?;
