@@ -1,6 +1,7 @@
 //! The surfaces: TMF921 for the network's own systems, `/api/v1` for everything else, health for machines.
 
 pub mod api;
+pub mod body;
 pub mod call;
 pub mod headers;
 pub mod health;

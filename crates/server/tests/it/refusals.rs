@@ -44,6 +44,70 @@ async fn malformed_intents_are_refused_and_the_field_is_named() {
     stand.stop().await;
 }
 
+/// Passed over, a misspelt condition would make an unconditional write of a compare-and-set.
+#[tokio::test]
+async fn an_unknown_member_of_any_body_is_named_and_nothing_is_done() {
+    let stand = Stand::new().await;
+    let stored = stand.put("/api/v1/configuration/net/a").json(&json!({ "n": 1 })).send().await.expect(201);
+    let head = stored.header("ledger-position").to_owned();
+    let put = json!({ "op": "put", "kind": "configuration", "id": "net/a", "document": {} });
+    let write = |extra: &str| {
+        let mut write = put.clone();
+        write[extra] = json!(77);
+        json!({ "writes": [write] })
+    };
+    let delete = json!({ "writes": [{ "op": "delete", "kind": "configuration", "id": "net/a", "verison": 77 }] });
+    let misspelt = json!({ "kind": "configuration", "id": "net/a", "absnt": true, "version": 1 });
+    let section = json!({ "source": "s", "path": "p", "sections": [{ "heading": "h", "text": "t", "lang": "en" }] });
+    let cases = [
+        ("/transactions", json!({ "preconditons": [], "writes": [put] }), "preconditons"),
+        ("/transactions", write("bogus"), "bogus"),
+        ("/transactions", write("verison"), "verison"),
+        ("/transactions", delete, "verison"),
+        ("/transactions", json!({ "preconditions": [misspelt], "writes": [put] }), "absnt"),
+        (
+            "/transactions",
+            json!({ "reads": [{ "kind": "configuration", "id": "net/a", "version": 1 }], "writes": [put] }),
+            "version",
+        ),
+        ("/principals", json!({ "name": "n", "roles": ["reader"], "tenent": "other" }), "tenent"),
+        ("/principals/local-admin/token", json!({ "tenant": "other" }), "tenant"),
+        ("/keys/rotations", json!({ "what": "subject", "custmer": "c" }), "custmer"),
+        ("/keys/rotations", json!({ "what": "epoch", "customer": "c" }), "customer"),
+        ("/keys/root-rotations", json!({ "customer": "c" }), "customer"),
+        ("/erasures", json!({ "customer": "c", "dry_run": true }), "dry_run"),
+        ("/knowledge/documents", json!({ "source": "s", "path": "p", "text": "t", "clas": "restricted" }), "clas"),
+        ("/knowledge/documents", section, "lang"),
+        ("/search", json!({ "text": "t", "classmax": "public" }), "classmax"),
+        ("/search", json!({ "text": "t", "tokens": 5 }), "tokens"),
+        ("/retrieve", json!({ "text": "t", "token": 5 }), "token"),
+        ("/copies/vectors:rebuild", json!({ "keys": [], "key": [] }), "key"),
+        ("/copies/vectors:rebuild", json!({ "keys": [{ "kind": "x", "id": "y", "version": 1 }] }), "version"),
+        ("/copies/vectors:verify", json!({ "keys": [] }), "keys"),
+        ("/configuration/net/a:rollback?to=1", json!({ "version": 1 }), "version"),
+        ("/events/groups/g/seek", json!({ "to": "earliest", "topics": "intents" }), "topics"),
+        ("/events/groups/g/members/m/poll", json!({ "processed": "x" }), "processed"),
+        ("/events/groups/g/members/m/commit", json!({ "epoch": 1, "position": "x", "partition": 1 }), "partition"),
+        ("/open", json!({ "positions": [], "position": "x" }), "position"),
+    ];
+    for (path, body, field) in cases {
+        let answer = stand.post(&format!("/api/v1{path}")).json(&body).send().await.problem(400, "attribute-unknown");
+        assert_eq!(answer["context"]["field"], field, "{path}: {answer}");
+    }
+    for (path, body, field) in [
+        ("/events/groups/g", json!({ "topics": ["intents"], "form": "latest" }), "form"),
+        ("/events/groups/g/members/m", json!({ "lease": 5 }), "lease"),
+    ] {
+        let answer = stand.put(&format!("/api/v1{path}")).json(&body).send().await.problem(400, "attribute-unknown");
+        assert_eq!(answer["context"]["field"], field, "{path}: {answer}");
+    }
+    let tenant = json!({ "name": "n", "roles": ["reader"] });
+    stand.post("/api/v1/principals?tenant=other").json(&tenant).send().await.problem(400, "parameter-unknown");
+    let log = stand.get(&format!("/api/v1/watch?after={head}&wait=0")).send().await.expect(200).json();
+    assert_eq!((&log["changes"], log["next"].as_str()), (&json!([]), Some(head.as_str())), "something was written");
+    stand.stop().await;
+}
+
 /// Who may not write is told so, whatever he sent: not what is wrong with it.
 #[tokio::test]
 async fn the_role_is_checked_before_the_body_is_parsed() {

@@ -56,7 +56,6 @@ async fn a_malformed_member_is_named() {
     let stand = Stand::new().await;
     let write = |write: serde_json::Value| json!({ "writes": [write] });
     for body in [
-        json!([]),
         json!({}),
         json!({ "writes": 1 }),
         write(json!({ "op": "create", "kind": "configuration", "id": "ran/a" })),
@@ -66,11 +65,14 @@ async fn a_malformed_member_is_named() {
         write(json!({ "op": "put", "kind": "principal", "id": "x", "document": {} })),
         write(json!({ "op": "delete", "kind": "configuration", "id": "ran/a", "document": {} })),
         json!({ "preconditions": [{ "kind": "configuration", "id": "ran/a", "present": true, "absent": true }] }),
+        json!({ "preconditions": [{ "kind": "configuration", "id": "ran/a", "version": 1, "absent": false }] }),
+        json!({ "preconditions": [{ "kind": "configuration", "id": "ran/a", "present": "yes" }] }),
         json!({ "reads": [{ "kind": "configuration", "id": 7 }] }),
     ] {
         let answer = stand.post(PATH).json(&body).send().await;
         answer.problem(400, "attribute-value");
     }
+    stand.post(PATH).json(&json!([])).send().await.problem(400, "attribute-type");
     let body = write(json!({ "op": "put", "kind": "nothing", "id": "x", "document": {} }));
     let answer = stand.post(PATH).json(&body).send().await.problem(400, "kind-unknown");
     assert_eq!(answer["context"]["member"], "writes[0]");

@@ -5,6 +5,7 @@
 use super::{history, positioned, shapes, version};
 use crate::{
     http::{
+        body,
         call::{At, Call},
         headers::{self, Match},
         tmf921::not_found,
@@ -192,6 +193,7 @@ pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, Stri
     if action.as_deref() != Some("rollback") {
         return Err(unknown(action.as_deref().unwrap_or_default()).into());
     }
+    body::none(&call)?;
     let missing =
         || Error::invalid("parameter-missing", "a rollback names its version with to=VERSION").with("parameter", "to");
     let to = call.query.take_number("to")?.ok_or_else(missing)?;

@@ -4,14 +4,17 @@
 
 use super::{answer, keys::of_installation, shapes, wrong};
 use crate::{
-    http::call::{At, Call},
+    http::{
+        body,
+        call::{At, Call},
+    },
     identity::allow,
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
-use model::{Action, Error, Json, Kind, ResourceKey, Result, json::parse};
+use model::{Action, Error, Json, Kind, ResourceKey, Result};
 use relay::{
     Difference, Status, Verified,
     counters::{self, Miscount, Reconciled},
@@ -97,8 +100,9 @@ pub async fn list(State(app): State<App>, call: Call) -> Answer {
 #[utoipa::path(post, path = "/api/v1/copies/{name}", tag = "copies", security(("token" = [])),
     params(("name" = String, Path, description = "NAME:verify or NAME:rebuild")),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
-pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> Answer {
+pub async fn act(State(app): State<App>, At(target): At<String>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
+    let asked = body::optional(&mut call, if target.ends_with(":rebuild") { &["keys"] } else { &[] })?;
     let done = match target.split_once(':') {
         Some((METRICS, "verify")) => {
             of_installation(&app, &call.access, "metrics-verify").await?;
@@ -109,7 +113,7 @@ pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> 
             return Err(Error::invalid("copy-action-unknown", what).into());
         }
         Some((name, "verify")) => verified(&app.relay.verify(name).await?),
-        Some((name, "rebuild")) => match keys(&call)? {
+        Some((name, "rebuild")) => match keys(&call, &asked)? {
             None => verified(&app.relay.rebuild(name).await?),
             Some(keys) => Json::object().with("name", name).with("applied", app.relay.repair(name, &keys).await?),
         },
@@ -121,18 +125,17 @@ pub async fn act(State(app): State<App>, At(target): At<String>, call: Call) -> 
     Ok(answer(StatusCode::OK, &done))
 }
 
-fn keys(call: &Call) -> Result<Option<Vec<ResourceKey>>> {
+fn keys(call: &Call, body: &Json) -> Result<Option<Vec<ResourceKey>>> {
     if call.body.is_empty() {
         return Ok(None);
     }
-    call.require_json()?;
     let wrong = |rule: &str| wrong("keys", rule);
-    let body = parse(&call.body)?;
     let listed = body.get("keys").and_then(Json::as_array).ok_or_else(|| wrong("keys is a list of {kind, id}"))?;
     if listed.is_empty() || listed.len() > KEYS_MAX {
         return Err(wrong("keys has 1 to 1000 members; rebuild the whole copy for more"));
     }
     let key = |item: &Json| {
+        body::only(item, &["kind", "id"])?;
         let text = |name| item.get(name).and_then(Json::as_str).ok_or_else(|| wrong("keys is a list of {kind, id}"));
         ResourceKey::new(&call.access.tenant, text("kind")?.parse::<Kind>()?, text("id")?)
     };

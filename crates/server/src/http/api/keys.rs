@@ -6,7 +6,7 @@
 
 use super::{answer, shapes, wrong};
 use crate::{
-    http::call::Call,
+    http::{body, call::Call},
     identity::{act, allow, principals::HOME_TENANT},
     problem::Answer,
     state::App,
@@ -14,7 +14,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use keys::{Destroyed, Keystore};
-use model::{Access, Action, Error, Json, Result, Subject, json::parse};
+use model::{Access, Action, Error, Json, Result, Subject};
 use std::sync::Arc;
 
 /// Keystore work reads and writes files: never on an async worker.
@@ -65,12 +65,13 @@ fn subject(call: &Call, body: &Json) -> Result<Subject> {
 #[utoipa::path(post, path = "/api/v1/keys/rotations", tag = "keys", security(("token" = [])),
     request_body = shapes::Rotation,
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
-pub async fn rotate(State(app): State<App>, call: Call) -> Answer {
+pub async fn rotate(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
-    call.require_json()?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["what", "customer"])?;
     match body.get("what").and_then(Json::as_str) {
         Some("epoch") => {
+            // The epoch is everybody's: whoever names a customer means another key.
+            body::only(&body, &["what"])?;
             of_installation(&app, &call.access, "epoch-rotate").await?;
             act(&app, &call.access, "epoch-rotate", "ordered", String::new()).await?;
             let outcome = on_keystore(&app, Keystore::rotate_epoch).await?;
@@ -111,10 +112,9 @@ pub async fn erasure_preview(State(app): State<App>, mut call: Call) -> Answer {
     request_body = shapes::ErasureOrder,
     responses((status = 200, body = shapes::ErasureResult), (status = 403, body = shapes::Problem),
         (status = 404, body = shapes::Problem)))]
-pub async fn erase(State(app): State<App>, call: Call) -> Answer {
+pub async fn erase(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
-    call.require_json()?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["customer"])?;
     if body.get("customer").is_none() {
         let rule = "an erasure names its customer; a whole tenant is not erased by accident";
         return Err(Error::invalid("attribute-missing", rule).with("field", "customer").into());
@@ -140,6 +140,7 @@ pub async fn erase(State(app): State<App>, call: Call) -> Answer {
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
 pub async fn rotate_root(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
+    body::none(&call)?;
     call.query.finish("none")?;
     of_installation(&app, &call.access, "root-rotate").await?;
     act(&app, &call.access, "root-rotate", "ordered", String::new()).await?;

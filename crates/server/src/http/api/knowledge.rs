@@ -3,6 +3,7 @@
 use super::{answer, positioned, shapes, version, wrong};
 use crate::{
     http::{
+        body,
         call::{At, Call},
         headers,
         tmf921::not_found,
@@ -21,6 +22,9 @@ use model::{
 };
 use relay::knowledge::{CHUNKER, Format, Section, chunks_of, sections};
 
+/// Of a body that stores a document.
+const MEMBERS: [&str; 7] = ["source", "path", "title", "class", "text", "format", "sections"];
+
 fn text<'b>(body: &'b Json, name: &'static str) -> Result<Option<&'b str>> {
     match body.get(name) {
         None => Ok(None),
@@ -37,7 +41,12 @@ fn needed<'b>(body: &'b Json, name: &'static str) -> Result<&'b str> {
 fn document(body: &Json) -> Result<Document> {
     let (source, path) = (needed(body, "source")?, needed(body, "path")?);
     let (found, parts) = match body.get("sections") {
-        Some(given) => (None, given_sections(given)?),
+        Some(given) => {
+            let parted = "a document has sections, or text with its format";
+            let both = ["text", "format"].into_iter().find(|name| body.get(name).is_some());
+            both.map_or(Ok(()), |name| Err(wrong(name, parted)))?;
+            (None, given_sections(given)?)
+        }
         None => sections(text(body, "format")?.unwrap_or("markdown").parse::<Format>()?, needed(body, "text")?),
     };
     let title = text(body, "title")?.map(str::to_owned).or(found).unwrap_or_else(|| path.to_owned());
@@ -61,6 +70,7 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
     let rule = "sections is a list of objects with heading and text";
     let list = given.as_array().ok_or_else(|| wrong("sections", rule))?;
     let section = |(at, item): (usize, &Json)| {
+        body::only(item, &["heading", "text"]).map_err(|error| error.with("member", format!("sections[{at}]")))?;
         let field = |name| item.get(name).and_then(Json::as_str);
         match (field("heading"), field("text")) {
             (Some(heading), Some(text)) => {
@@ -80,9 +90,7 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
     responses((status = 201, body = Object), (status = 200, body = Object), (status = 400, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Write).await?;
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let document = document(&parse(&call.body)?)?;
+    let document = document(&body::object(&mut call, &MEMBERS)?)?;
     let prepared = document.prepared(&call.access.tenant)?;
     let key = ResourceKey::new(&call.access.tenant, Kind::KnowledgeDocument, &document.id())?;
     let _lane = app.lane(&key).await;
@@ -154,6 +162,7 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
     params(("id" = String, Path)),
     responses((status = 200, body = Object), (status = 404, body = shapes::Problem)))]
 pub async fn delete(State(app): State<App>, At(id): At<String>, call: Call) -> Answer {
+    call.query.finish("none")?;
     let key = ResourceKey::new(&call.access.tenant, Kind::KnowledgeDocument, &id)?;
     let writes = vec![Write { key, op: Op::Delete { expected: None }, document: None }];
     let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;

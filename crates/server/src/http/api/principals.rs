@@ -2,7 +2,10 @@
 
 use super::{answer, positioned, shapes, wrong};
 use crate::{
-    http::call::{At, Call},
+    http::{
+        body,
+        call::{At, Call},
+    },
     identity::{allow, principals as people},
     problem::Answer,
     state::App,
@@ -28,10 +31,9 @@ fn tenant(access: &Access, named: Option<&str>) -> Result<Tenant> {
     request_body = shapes::NewPrincipal,
     responses((status = 201, body = shapes::Principal), (status = 400, body = shapes::Problem),
         (status = 403, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
-pub async fn create(State(app): State<App>, call: Call) -> Answer {
+pub async fn create(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
-    call.require_json()?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["name", "roles", "tenant"])?;
     let name = body.get("name").and_then(Json::as_str).ok_or_else(|| wrong("name", "name is a string; add it"))?;
     let named = body.get("tenant").map(|t| t.as_str().ok_or_else(|| wrong("tenant", "tenant is a string")));
     let tenant = tenant(&call.access, named.transpose()?)?;
@@ -81,6 +83,7 @@ pub async fn get(State(app): State<App>, At(name): At<String>, mut call: Call) -
     params(("name" = String, Path), ("tenant" = Option<String>, Query)),
     responses((status = 200, body = shapes::Principal), (status = 404, body = shapes::Problem)))]
 pub async fn rotate(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
+    body::none(&call)?;
     let tenant = tenant(&call.access, call.query.take("tenant")?.as_deref())?;
     call.query.finish("tenant")?;
     let issued = people::rotate(&app, &call.access, &tenant, &name).await?;

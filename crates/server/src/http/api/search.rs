@@ -1,10 +1,14 @@
 //! Questions to the knowledge base: passages with their scores, or as many as fit a budget of tokens.
 
 use super::{answer, shapes, wrong};
-use crate::{http::call::Call, problem::Answer, state::App};
+use crate::{
+    http::{body, call::Call},
+    problem::Answer,
+    state::App,
+};
 use axum::extract::State;
 use http::StatusCode;
-use model::{Class, Json, Result, json::parse};
+use model::{Class, Json, Result};
 use relay::search::{self, Passage, Question};
 
 const LIMIT: usize = 10;
@@ -50,9 +54,8 @@ fn shown(passage: &Passage) -> Json {
 /// The passages nearest to a question, best first, as the record holds them now.
 #[utoipa::path(post, path = "/api/v1/search", tag = "knowledge", security(("token" = [])), request_body = Object,
     responses((status = 200, body = Object), (status = 400, body = shapes::Problem), (status = 403, body = shapes::Problem)))]
-pub async fn search(State(app): State<App>, call: Call) -> Answer {
-    call.require_json()?;
-    let question = question(&parse(&call.body)?, LIMIT)?;
+pub async fn search(State(app): State<App>, mut call: Call) -> Answer {
+    let question = question(&body::object(&mut call, &["text", "limit", "class_max", "source"])?, LIMIT)?;
     let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;
     let body = Json::object()
         .with("passages", found.passages.iter().map(shown).collect::<Vec<_>>())
@@ -64,9 +67,8 @@ pub async fn search(State(app): State<App>, call: Call) -> Answer {
 /// Passages with citations for a prompt: the nearest ones that fit `tokens` together, numbered from 1.
 #[utoipa::path(post, path = "/api/v1/retrieve", tag = "knowledge", security(("token" = [])), request_body = Object,
     responses((status = 200, body = Object), (status = 400, body = shapes::Problem), (status = 403, body = shapes::Problem)))]
-pub async fn retrieve(State(app): State<App>, call: Call) -> Answer {
-    call.require_json()?;
-    let body = parse(&call.body)?;
+pub async fn retrieve(State(app): State<App>, mut call: Call) -> Answer {
+    let body = body::object(&mut call, &["text", "limit", "class_max", "source", "tokens"])?;
     let budget = number(&body, "tokens")?.unwrap_or(BUDGET_TOKENS);
     let question = question(&body, LIMIT * 2)?;
     let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;

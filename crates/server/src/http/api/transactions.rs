@@ -3,7 +3,7 @@
 use super::{positioned, shapes, version, wrong};
 use crate::{
     clock,
-    http::{call::Call, headers},
+    http::{body, call::Call, headers},
     identity::allow,
     problem::Answer,
     state::App,
@@ -26,13 +26,9 @@ const KINDS: [Kind; 3] = [Kind::Intent, Kind::IntentSpecification, Kind::Configu
     request_body = shapes::Transaction,
     responses((status = 200, body = shapes::TransactionResult), (status = 400, body = shapes::Problem),
         (status = 409, body = shapes::Problem), (status = 412, body = shapes::Problem)))]
-pub async fn transact(State(app): State<App>, call: Call) -> Answer {
+pub async fn transact(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Read).await?;
-    call.require_json()?;
-    let body = parse(&call.body)?;
-    if body.as_object().is_none() {
-        return Err(wrong("$", "the body is an object with reads, preconditions and writes").into());
-    }
+    let body = body::object(&mut call, &["reads", "preconditions", "writes"])?;
     let group = group(&app, &call, &body).await?;
     let receipt = app.ledger.write(&call.access, group).await?;
     Ok(positioned(StatusCode::OK, &shown(&receipt)?, receipt.position))
@@ -54,7 +50,7 @@ async fn group(app: &App, call: &Call, body: &Json) -> Result<Group> {
     }
     let mut group = Group { idempotency: call.idempotency()?, ..Group::default() };
     for (at, read) in reads.iter().enumerate() {
-        group.reads.push(key(call, read).map_err(|error| placed(error, "reads", at))?);
+        group.reads.push(self::read(call, read).map_err(|error| placed(error, "reads", at))?);
     }
     for (at, condition) in preconditions.iter().enumerate() {
         group.preconditions.push(precondition(call, condition).map_err(|error| placed(error, "preconditions", at))?);
@@ -84,6 +80,11 @@ fn key(call: &Call, member: &Json) -> Result<ResourceKey> {
     ResourceKey::new(&call.access.tenant, kind, text(member, "id")?)
 }
 
+fn read(call: &Call, member: &Json) -> Result<ResourceKey> {
+    body::only(member, &["kind", "id"])?;
+    key(call, member)
+}
+
 fn number(member: &Json) -> Result<Option<Version>> {
     let Some(version) = member.get("version") else { return Ok(None) };
     let number = version.as_i64().and_then(|version| u64::try_from(version).ok());
@@ -92,17 +93,18 @@ fn number(member: &Json) -> Result<Option<Version>> {
 }
 
 fn precondition(call: &Call, member: &Json) -> Result<(ResourceKey, Precondition)> {
-    let flag = |name: &str| member.get(name).and_then(Json::as_bool) == Some(true);
-    let condition = match (number(member)?, flag("present"), flag("absent")) {
-        (Some(version), false, false) => Precondition::VersionIs(version),
-        (None, true, false) => Precondition::Present,
-        (None, false, true) => Precondition::Absent,
+    body::only(member, &["kind", "id", "version", "present", "absent"])?;
+    let condition = match (number(member)?, member.get("present"), member.get("absent")) {
+        (Some(version), None, None) => Precondition::VersionIs(version),
+        (None, Some(Json::Bool(true)), None) => Precondition::Present,
+        (None, None, Some(Json::Bool(true))) => Precondition::Absent,
         _ => return Err(wrong("$", "a precondition has one of version: N, present: true, absent: true")),
     };
     Ok((key(call, member)?, condition))
 }
 
 async fn write(app: &App, call: &Call, member: &Json) -> Result<Write> {
+    body::only(member, &["op", "kind", "id", "version", "document"])?;
     let (key, version) = (key(call, member)?, number(member)?);
     let op = match (text(member, "op")?, version) {
         ("create", None) => Op::Create,

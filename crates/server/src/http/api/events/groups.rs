@@ -3,7 +3,10 @@
 
 use super::super::{answer, positioned, shapes, wrong};
 use crate::{
-    http::call::{At, Call},
+    http::{
+        body,
+        call::{At, Call},
+    },
     identity::act,
     problem::Answer,
     state::App,
@@ -11,7 +14,7 @@ use crate::{
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use ledger::{ConsumerGroup, Partition};
-use model::{Error, Json, Result, json::parse};
+use model::{Error, Json, Result};
 use relay::events::Start;
 
 fn shown(app: &App, group: &ConsumerGroup) -> Result<Json> {
@@ -72,9 +75,7 @@ pub async fn get(State(app): State<App>, At(name): At<String>, call: Call) -> An
     responses((status = 201, body = shapes::ConsumerGroup), (status = 200, body = shapes::ConsumerGroup),
         (status = 404, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["topics", "from"])?;
     let listed = body.get("topics").and_then(Json::as_array).unwrap_or_default();
     let topics = listed.iter().map(Json::as_str).collect::<Option<Vec<_>>>();
     let topics = topics.ok_or_else(|| wrong("topics", "topics is a list of names"))?;
@@ -99,9 +100,7 @@ pub fn place(body: &Json, field: &'static str) -> Result<Option<Start>> {
     params(("group" = String, Path)), request_body = shapes::Seek,
     responses((status = 200, body = shapes::Sought), (status = 404, body = shapes::Problem), (status = 410, body = shapes::Problem)))]
 pub async fn seek(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["to", "topic"])?;
     let Some(to) = place(&body, "to")? else {
         let rule = "say where to: earliest, latest, a position or a time";
         return Err(Error::invalid("attribute-missing", rule).with("field", "to").into());

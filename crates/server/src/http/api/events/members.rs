@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     http::{
+        body,
         call::{At, Call},
         headers,
     },
@@ -21,7 +22,7 @@ use crate::{
 use axum::extract::State;
 use http::{HeaderName, StatusCode};
 use ledger::{Membership, groups::Commit};
-use model::{Error, Json, Position, Result, json::parse};
+use model::{Error, Json, Position, Result};
 use relay::events::{Poll, encode::Encoder};
 use std::{sync::Arc, time::Duration};
 
@@ -45,9 +46,7 @@ fn shown(member: &str, membership: &Membership) -> Json {
     params(("group" = String, Path), ("member" = String, Path)), request_body = shapes::Join,
     responses((status = 200, body = shapes::Membership), (status = 404, body = shapes::Problem)))]
 pub async fn join(State(app): State<App>, At((group, member)): At<(String, String)>, mut call: Call) -> Answer {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = if call.body.is_empty() { Json::object() } else { parse(&call.body)? };
+    let body = body::optional(&mut call, &["lease_seconds"])?;
     let lease = match body.get("lease_seconds") {
         None | Some(Json::Null) => LEASE,
         Some(seconds) => Duration::from_secs(
@@ -81,6 +80,7 @@ pub async fn leave(State(app): State<App>, At((group, member)): At<(String, Stri
         (status = 404, body = shapes::Problem), (status = 409, body = shapes::Problem), (status = 410, body = shapes::Problem)))]
 pub async fn poll(State(app): State<App>, At((group, member)): At<(String, String)>, mut call: Call) -> Answer {
     let _permit = Arc::clone(&app.watchers).try_acquire_owned().map_err(|_| overloaded())?;
+    body::none(&call)?;
     let poll = asked(&app, &mut call)?;
     let polled = until_stop(&app, app.events.poll(&call.access, &group, &member, &poll)).await?;
     let mut response = batch(&mut Encoder::default(), &polled.events, polled.next, polled.published);
@@ -111,9 +111,7 @@ fn asked(app: &App, call: &mut Call) -> Result<Poll> {
     params(("group" = String, Path), ("member" = String, Path)), request_body = shapes::Commit,
     responses((status = 200, body = shapes::Committed), (status = 409, body = shapes::Problem)))]
 pub async fn commit(State(app): State<App>, At((group, member)): At<(String, String)>, mut call: Call) -> Answer {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["epoch", "position"])?;
     let epoch = body.get("epoch").and_then(number).ok_or_else(|| wrong("epoch", "epoch is a number"))?;
     let through = body.get("position").and_then(Json::as_str);
     let through = through.ok_or_else(|| wrong("position", "position is the place up to which all is done"))?.parse()?;

@@ -2,10 +2,14 @@
 //! are never handed out (RECORD 16).
 
 use super::super::{answer, shapes, version, wrong};
-use crate::{http::call::Call, problem::Answer, state::App};
+use crate::{
+    http::{body, call::Call},
+    problem::Answer,
+    state::App,
+};
 use axum::extract::State;
 use http::StatusCode;
-use model::{Json, Position, Result, json::parse};
+use model::{Json, Position, Result};
 use relay::events::Opened;
 
 /// In the order asked. `state` is `present`, `deleted`, `erased` (its key was destroyed), `withheld` (its class is
@@ -13,9 +17,7 @@ use relay::events::Opened;
 #[utoipa::path(post, path = "/api/v1/open", tag = "events", security(("token" = [])), request_body = shapes::OpenEvents,
     responses((status = 200, body = shapes::OpenedEvents), (status = 403, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn open(State(app): State<App>, mut call: Call) -> Answer {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = parse(&call.body)?;
+    let body = body::object(&mut call, &["positions"])?;
     let positions = positions(&body)?;
     let opened = app.events.open(&call.access, &positions).await?;
     let shown = |(position, opened): (&Position, &Opened)| match opened {
