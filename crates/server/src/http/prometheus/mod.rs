@@ -26,8 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::Engine;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use model::{Access, Action, Error, ErrorKind, Result};
 use parameters::Parameters;
 use serde_json::{Value, json};
@@ -115,26 +114,9 @@ fn success(data: &Value, warnings: &[String]) -> Response {
     super::json(StatusCode::OK, body.to_string())
 }
 
-/// Who calls: a bearer token, or, for clients that know only names and passwords, the token as the password.
 async fn caller(app: &App, parts: &Parts) -> Result<Access> {
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
-    match password(&parts.headers) {
-        None => app.authenticator.authenticate(app, &parts.headers, peer).await,
-        Some(bearer) => {
-            let mut headers = parts.headers.clone();
-            headers.insert(header::AUTHORIZATION, bearer);
-            app.authenticator.authenticate(app, &headers, peer).await
-        }
-    }
-}
-
-fn password(headers: &HeaderMap) -> Option<HeaderValue> {
-    let encoded = headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Basic ")?;
-    let pair = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    let mut bearer = HeaderValue::from_bytes(&[b"Bearer ", &pair[colon + 1..]].concat()).ok()?;
-    bearer.set_sensitive(true);
-    Some(bearer)
+    app.authenticator.authenticate(app, &parts.headers, peer).await
 }
 
 /// Who reads, and with which parameters: of the query and, for POST, of a form.
