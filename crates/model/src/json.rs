@@ -11,7 +11,7 @@ mod serde;
 
 pub(crate) use lookup::Lookup;
 pub(crate) use parse::plain_len;
-pub use parse::{Limits, parse, parse_with};
+pub use parse::{Limits, parse, parse_with, stored};
 pub use pointer::Pointer;
 pub(crate) use pointer::index;
 

@@ -3,12 +3,20 @@
 //! One document is one resource. Its id follows from source and path, so the same file is the same document at every
 //! import. The chunks are made at intake and stored: what is found by a search is what stands in the record.
 
-use crate::{Class, Columns, Error, Json, Prepared, Result, Subject, Tenant, canonical::canonicalise, resource};
+use crate::{
+    Class, Columns, Error, Json, Prepared, Result, Subject, Tenant,
+    canonical::canonicalise,
+    json::{self, Limits},
+    resource,
+};
 use uuid::Uuid;
 
 /// Ids are UUIDv5 under this name.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7c0f_2a5e_9b4d_4f0c_8a61_3d5e_0b9f_1c27);
-const CHUNKS_MAX: usize = 10_000;
+/// Chunks of a document.
+pub const CHUNKS_MAX: usize = 10_000;
+/// A title, and the headings of a chunk together: both are read with every chunk.
+pub const HEADING_MAX_BYTES: usize = 1 << 10;
 const CHUNK_MAX_BYTES: usize = 64 << 10;
 
 /// A piece of a document, and the headings it stands under, outermost first, joined by ` > `.
@@ -35,6 +43,20 @@ fn wrong(field: &str, rule: &str) -> Error {
     Error::invalid("attribute-value", rule).with("field", field)
 }
 
+/// What is stored is read whole: by the door, by every copy, by every search that finds a piece of it.
+#[must_use]
+pub fn too_large(bytes: usize) -> Error {
+    let rule = "a document of the knowledge base, with its headings, has at most 1 MiB of JSON; part it";
+    Error::invalid("document-too-large", rule).with("bytes", bytes).with("limit-bytes", Limits::default().bytes)
+}
+
+/// `document-too-large`: as a document of too many pieces.
+#[must_use]
+pub fn too_many() -> Error {
+    let rule = format!("a document of the knowledge base has at most {CHUNKS_MAX} pieces of text; part it");
+    Error::invalid("document-too-large", rule).with("limit-pieces", CHUNKS_MAX)
+}
+
 /// The same for every import of the same source and path.
 #[must_use]
 pub fn id(source: &str, path: &str) -> String {
@@ -58,14 +80,28 @@ impl Document {
                 "knowledge is public, internal or confidential: what is never read cannot be found",
             ));
         }
-        if self.chunks.is_empty() || self.chunks.len() > CHUNKS_MAX {
-            let rule = format!("a document has 1 to {CHUNKS_MAX} pieces of text; part it, or leave it out");
-            return Err(wrong("text", &rule));
+        if self.title.len() > HEADING_MAX_BYTES {
+            return Err(wrong("title", "a title has at most 1024 bytes"));
         }
-        if let Some(at) = self.chunks.iter().position(|chunk| chunk.text.len() > CHUNK_MAX_BYTES) {
-            return Err(wrong(&format!("chunks[{at}].text"), "a piece of text has at most 64 kB"));
+        if self.chunks.is_empty() {
+            return Err(wrong("text", "there is no text in this document; leave it out"));
+        }
+        if self.chunks.len() > CHUNKS_MAX {
+            return Err(too_many());
+        }
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            if chunk.text.len() > CHUNK_MAX_BYTES {
+                return Err(wrong(&format!("chunks[{at}].text"), "a piece of text has at most 64 kB"));
+            }
+            if chunk.heading.len() > HEADING_MAX_BYTES {
+                let rule = "the headings of a piece of text have at most 1024 bytes";
+                return Err(wrong(&format!("chunks[{at}].heading"), rule));
+            }
         }
         let document = canonicalise(&self.json());
+        if document.len() > Limits::default().bytes {
+            return Err(too_large(document.len()));
+        }
         let (subject, columns) = (Subject::of_tenant(tenant), Columns::default());
         Ok(Prepared { document, class: self.class, subject, columns })
     }
@@ -85,7 +121,8 @@ impl Document {
     }
 
     /// As stored.
-    pub fn read(document: &Json) -> Result<Self> {
+    pub fn read(document: &[u8]) -> Result<Self> {
+        let document = &json::stored(document)?;
         let broken = |field: &str| {
             Error::corrupt("knowledge-malformed", "a stored knowledge document is not one this version would write")
                 .with("field", field)
@@ -100,7 +137,7 @@ impl Document {
             path: text(document, "path")?,
             title: text(document, "title")?,
             chunker: text(document, "chunker")?,
-            class: text(document, "class")?.parse()?,
+            class: text(document, "class")?.parse().map_err(|error: Error| broken("class").caused_by(error))?,
             chunks: chunks.iter().map(chunk).collect::<Result<_>>()?,
         })
     }
@@ -128,7 +165,7 @@ mod tests {
         let document = document();
         let prepared = document.prepared(&Tenant::new("t").unwrap()).unwrap();
         assert_eq!(prepared.class, Class::Internal);
-        assert_eq!(Document::read(&crate::json::parse(&prepared.document).unwrap()).unwrap(), document);
+        assert_eq!(Document::read(&prepared.document).unwrap(), document);
         assert_eq!(document.id(), "0828a6a1-0393-5730-b0e8-08eee3648323");
     }
 
@@ -141,5 +178,34 @@ mod tests {
         assert_eq!(refused(Document { path: String::new(), ..document() }).as_deref(), Some("name"));
         let long = Chunk { heading: String::new(), text: "x".repeat(CHUNK_MAX_BYTES + 1) };
         assert_eq!(refused(Document { chunks: vec![long], ..document() }).as_deref(), Some("chunks[0].text"));
+        let title = "x".repeat(HEADING_MAX_BYTES + 1);
+        let below = Chunk { heading: title.clone(), text: "x".into() };
+        assert_eq!(refused(Document { title, ..document() }).as_deref(), Some("title"));
+        assert_eq!(refused(Document { chunks: vec![below], ..document() }).as_deref(), Some("chunks[0].heading"));
+    }
+
+    /// What is accepted can be read: by a reader that holds every JSON document to its limit, too.
+    #[test]
+    fn a_document_that_nobody_could_read_is_not_accepted() {
+        let tenant = Tenant::new("t").unwrap();
+        let of = |pieces: usize, bytes: usize| {
+            let chunk = Chunk { heading: "Faults".into(), text: "x".repeat(bytes) };
+            Document { chunks: vec![chunk; pieces], ..document() }.prepared(&tenant)
+        };
+        json::parse(&of(20, 50_000).unwrap().document).unwrap();
+        json::parse(&of(CHUNKS_MAX, 50).unwrap().document).unwrap();
+        for (pieces, bytes) in [(21, 50_000), (CHUNKS_MAX + 1, 1)] {
+            assert_eq!(of(pieces, bytes).unwrap_err().code(), "document-too-large");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_stored_document_is_not_the_readers_mistake() {
+        for stored in [&b"{"[..], b"{}", b"\xff", b"{\"source\":\"s\",\"source\":\"s\"}"] {
+            assert_eq!(Document::read(stored).unwrap_err().kind(), crate::ErrorKind::Corrupt);
+        }
+        let mut other = document().json();
+        other.set("class", "secret");
+        assert_eq!(Document::read(&other.to_bytes()).unwrap_err().kind(), crate::ErrorKind::Corrupt);
     }
 }

@@ -101,6 +101,11 @@ impl Relay {
         self.copies.iter().find_map(|copy| copy.vectors()).ok_or_else(|| missing("vectors"))
     }
 
+    /// `copy-unknown` where there is no such copy.
+    pub fn known(&self, name: &str) -> Result<()> {
+        self.copy(name).map(drop)
+    }
+
     fn copy(&self, name: &str) -> Result<&Arc<Copy>> {
         self.copies.iter().find(|copy| copy.name() == name).ok_or_else(|| missing(name))
     }

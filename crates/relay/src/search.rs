@@ -1,18 +1,23 @@
 //! A question's way through the copy and back to the record: the copy says where, the record says what.
 
 use crate::{Relay, blocking};
-use ledger::{Content, Ledger};
-use model::{Access, Class, Error, Position, Result, Version, json::parse, knowledge::Document};
-use std::{collections::HashMap, sync::Arc};
+use ledger::{Content, Ledger, Resource};
+use model::{Access, Class, Error, ErrorKind, Position, ResourceKey, Result, Version, knowledge::Document};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use stores::{
     embed::Embedder,
-    vectors::{Filter, Search, VectorSearch},
+    vectors::{Filter, Hit, Search, VectorSearch},
 };
 
 const TEXT_MAX_BYTES: usize = 8 << 10;
 const LIMIT_MAX: usize = 100;
 /// Compared by the vectors themselves, at least.
 const RESCORE: usize = 50;
+/// A document of more is read on a thread that may block: a megabyte takes milliseconds.
+const READ_HERE_BYTES: usize = 32 << 10;
 
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -45,6 +50,8 @@ pub struct Answer {
     pub model: &'static str,
     /// Hits whose document has changed or gone since the copy last looked.
     pub overtaken: usize,
+    /// Hits whose document is damaged in the record; the server's log names it.
+    pub unreadable: usize,
 }
 
 pub async fn search(
@@ -59,32 +66,67 @@ pub async fn search(
     let (embedder, tenant) = (Arc::clone(embedder), access.tenant.clone());
     let (model, asked) = (embedder.model(), question.clone());
     let hits = blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await?;
-    let mut documents: HashMap<&str, Option<(Version, Document)>> = HashMap::new();
-    let (mut passages, mut overtaken) = (Vec::with_capacity(hits.len()), 0);
-    for hit in &hits {
-        if !documents.contains_key(&*hit.key.id) {
-            // Rights, class and the access entry: the record's own read decides, not the copy.
-            let read = match ledger.read(access, &hit.key).await? {
-                Some(resource) if resource.class <= question.class_max => match &resource.document {
-                    Content::Clear(text) => Some((resource.version, Document::read(&parse(text)?)?)),
-                    Content::Erased | Content::Deleted => None,
-                },
-                _ => None,
-            };
-            documents.insert(&hit.key.id, read);
-        }
-        let document = documents.get(&*hit.key.id).and_then(Option::as_ref);
-        let current = document.filter(|(version, _)| *version == hit.version);
-        let chunk = current.and_then(|(_, document)| document.chunks.get(hit.ordinal as usize).map(|c| (document, c)));
-        let Some((document, chunk)) = chunk else {
-            overtaken += 1;
-            continue;
+    let mut answer = Answer { passages: Vec::new(), model, overtaken: 0, unreadable: 0 };
+    let mut found = BTreeMap::new();
+    for (key, of) in by_document(hits) {
+        let wanted = of.len();
+        // Rights, class and the access entry: the record's own read decides, not the copy.
+        let taken = match ledger.read(access, &key).await {
+            Ok(Some(resource)) if resource.class <= question.class_max => take(resource, of).await,
+            Ok(_) => Ok(Vec::new()),
+            Err(error) => Err(error),
         };
-        passages.push(Passage {
+        match taken {
+            Ok(taken) => {
+                answer.overtaken += wanted - taken.len();
+                found.extend(taken);
+            }
+            // One damaged document does not hide the others.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(key = %key, code = error.code(), "a document that was found cannot be read: {error}");
+                answer.unreadable += wanted;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    answer.passages = found.into_values().collect();
+    Ok(answer)
+}
+
+/// Hits with their ranks, by document, the best document first: each is read once.
+fn by_document(hits: Vec<Hit>) -> Vec<(ResourceKey, Vec<(usize, Hit)>)> {
+    let mut places: HashMap<ResourceKey, usize> = HashMap::new();
+    let mut documents: Vec<(ResourceKey, Vec<(usize, Hit)>)> = Vec::new();
+    for (rank, hit) in hits.into_iter().enumerate() {
+        let at = *places.entry(hit.key.clone()).or_insert(documents.len());
+        match documents.get_mut(at) {
+            Some((_, of)) => of.push((rank, hit)),
+            None => documents.push((hit.key.clone(), vec![(rank, hit)])),
+        }
+    }
+    documents
+}
+
+/// Small documents are read here; large ones where nobody waits for the thread.
+async fn take(resource: Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, Passage)>> {
+    match &resource.document {
+        Content::Clear(text) if text.len() > READ_HERE_BYTES => blocking(move || passages(&resource, of)).await,
+        _ => passages(&resource, of),
+    }
+}
+
+/// Of hits whose document is still the one that the copy knew.
+fn passages(resource: &Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, Passage)>> {
+    let Content::Clear(text) = &resource.document else { return Ok(Vec::new()) };
+    let Document { source, path, title, chunks, .. } = Document::read(text)?;
+    let current = of.into_iter().filter(|(_, hit)| hit.version == resource.version);
+    let passage = |(rank, hit): (usize, Hit)| {
+        let chunk = chunks.get(hit.ordinal as usize)?;
+        let passage = Passage {
             id: hit.key.id.to_string(),
-            source: document.source.clone(),
-            path: document.path.clone(),
-            title: document.title.clone(),
+            source: source.clone(),
+            path: path.clone(),
+            title: title.clone(),
             heading: chunk.heading.clone(),
             text: chunk.text.clone(),
             chunk: hit.ordinal,
@@ -92,9 +134,10 @@ pub async fn search(
             class: hit.class,
             version: hit.version,
             position: hit.position,
-        });
-    }
-    Ok(Answer { passages, model, overtaken })
+        };
+        Some((rank, passage))
+    };
+    Ok(current.filter_map(passage).collect())
 }
 
 fn check(question: &Question) -> Result<()> {
@@ -113,7 +156,7 @@ fn look(
     embedder: &dyn Embedder,
     tenant: &model::Tenant,
     question: &Question,
-) -> Result<Vec<stores::vectors::Hit>> {
+) -> Result<Vec<Hit>> {
     let embedded = embedder.embed(&[&question.text])?;
     let Some(vector) = embedded.first().filter(|vector| vector.iter().any(|value| *value != 0.0)) else {
         let rule = "there is no word in this question; ask with letters or digits";

@@ -26,6 +26,17 @@ pub fn parse(bytes: &[u8]) -> Result<Json> {
     parse_with(bytes, &Limits::default())
 }
 
+/// More than any document that was accepted: what stands in the record is read, even if it were not accepted today.
+const STORED: Limits = Limits { bytes: 64 << 20, depth: 128, members: 10_000_000 };
+
+/// A document of the record. Whatever is wrong with it is damage, not the reader's mistake.
+pub fn stored(bytes: &[u8]) -> Result<Json> {
+    parse_with(bytes, &STORED).map_err(|error| {
+        let what = "a stored document is no JSON that this version would write";
+        Error::corrupt("stored-malformed", what).with("found", error.code()).caused_by(error)
+    })
+}
+
 pub fn parse_with(bytes: &[u8], limits: &Limits) -> Result<Json> {
     if bytes.len() > limits.bytes {
         let rule = format!("the document is larger than {} bytes; send less, or split it", limits.bytes);

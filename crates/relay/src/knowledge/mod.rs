@@ -1,12 +1,13 @@
 //! Texts on their way in (parted under their headings) and on to the vector copy (embedded, one vector a chunk).
 
+mod markdown;
 mod part;
 
 pub use part::{CHUNKER, Format, Section, chunks_of, sections};
 
 use crate::Shaper;
 use ledger::{Content, Resource};
-use model::{Kind, Result, Subject, json::parse, knowledge::Document};
+use model::{Kind, Result, Subject, knowledge::Document};
 use std::sync::Arc;
 use stores::{Body, CopyChange, Object, embed::Embedder};
 
@@ -22,7 +23,7 @@ impl Shaper for ToVectors {
     /// Erased and deleted documents have no objects.
     fn shape(&self, resource: &Resource) -> Result<CopyChange> {
         let objects = match &resource.document {
-            Content::Clear(document) => self.objects(&Document::read(&parse(document)?)?)?,
+            Content::Clear(document) => self.objects(&Document::read(document)?)?,
             Content::Erased | Content::Deleted => Vec::new(),
         };
         Ok(CopyChange {
@@ -37,22 +38,19 @@ impl Shaper for ToVectors {
 }
 
 impl ToVectors {
+    /// Chunk by chunk: title and headings stand with each, and all of them at once would be many times the document.
     /// A chunk without a word has no vector and is not found by one.
     fn objects(&self, document: &Document) -> Result<Vec<Object>> {
-        let texts: Vec<String> = document
-            .chunks
-            .iter()
-            .map(|chunk| format!("{}\n{}\n{}", document.title, chunk.heading, chunk.text))
-            .collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (model, source) = (Arc::from(self.0.model()), Arc::from(document.source.as_str()));
-        let objects =
-            (0_u32..).zip(self.0.embed(&texts)?).filter(|(_, values)| values.iter().any(|value| *value != 0.0));
-        Ok(objects
-            .map(|(ordinal, values)| {
+        let mut objects = Vec::with_capacity(document.chunks.len());
+        for (ordinal, chunk) in (0_u32..).zip(&document.chunks) {
+            let text = format!("{}\n{}\n{}", document.title, chunk.heading, chunk.text);
+            let embedded = self.0.embed(&[&text])?;
+            for values in embedded.into_iter().filter(|values| values.iter().any(|value| *value != 0.0)) {
                 let (model, source) = (Arc::clone(&model), Arc::clone(&source));
-                Object { ordinal, body: Body::Vector { model, source, values: values.into() } }
-            })
-            .collect())
+                objects.push(Object { ordinal, body: Body::Vector { model, source, values: values.into() } });
+            }
+        }
+        Ok(objects)
     }
 }

@@ -1,18 +1,27 @@
 //! A text in sections under headings, and sections in chunks that are worth finding.
 //!
-//! Rules `headings-1`: a chunk stays below one heading path; paragraphs are put together up to 1,200 characters (about
-//! 200 to 250 tokens of English); a table, a list or a block of code stays whole up to 4,000 characters; a longer
-//! paragraph is parted at the ends of sentences, else of words. The rules are deterministic: the same text gives the
-//! same chunks.
+//! Rules `headings-2`: a chunk stays below one path of headings; paragraphs are put together up to 1,200 characters
+//! (about 200 to 250 tokens of English); a table, a list or a block of code stays whole up to 4,000 characters; a longer
+//! paragraph is parted at the ends of sentences, else of words. A heading of more than 1,024 bytes is cut where it is a
+//! heading and stands whole in the text. The rules are deterministic: the same text gives the same chunks.
+//!
+//! Under `headings-1` the marked words of a heading (emphasis, code, links) stood at the end of the section before.
+//! Documents of it stay as they are stored until they are imported again, which makes a new version of them.
 
-use model::{Error, Result, knowledge::Chunk};
-use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use super::markdown;
+use model::{
+    Error, Result,
+    json::Limits,
+    knowledge::{CHUNKS_MAX, Chunk, HEADING_MAX_BYTES, too_large, too_many},
+};
 use std::str::FromStr;
 
 /// Stored with each document: other rules, another name.
-pub const CHUNKER: &str = "headings-1";
+pub const CHUNKER: &str = "headings-2";
 const CHUNK_CHARACTERS: usize = 1_200;
 const WHOLE_CHARACTERS: usize = 4_000;
+/// Of each heading, where a path of them is too long; six of them are short enough.
+const STEP_MAX_BYTES: usize = 160;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -40,84 +49,122 @@ pub struct Section {
 }
 
 /// The title (the first heading of the first level) and the sections of a text.
-#[must_use]
-pub fn sections(format: Format, text: &str) -> (Option<String>, Vec<Section>) {
+pub fn sections(format: Format, text: &str) -> Result<(Option<String>, Vec<Section>)> {
+    let mut parts = Parts::default();
     match format {
-        Format::Text => {
-            let blocks = text.replace("\r\n", "\n").split("\n\n").map(|block| block.trim().to_owned()).collect();
-            (None, vec![Section { heading: String::new(), blocks }])
+        Format::Text => text.replace("\r\n", "\n").split("\n\n").for_each(|block| parts.block(block)),
+        Format::Markdown => markdown::walk(text, &mut parts)?,
+    }
+    Ok((parts.title, parts.found))
+}
+
+/// Sections as a text is walked through: as many as may become chunks, none without text.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    title: Option<String>,
+    /// The headings that stand open, with their levels.
+    path: Vec<(u8, String)>,
+    /// Under the path, where it has changed since the last section began.
+    next: String,
+    begun: bool,
+    found: Vec<Section>,
+}
+
+impl Parts {
+    pub(super) fn heading(&mut self, level: u8, words: &str) -> Result<()> {
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.path.retain(|(above, _)| *above < level);
+        let cut = shortened(&words, HEADING_MAX_BYTES);
+        if level == 1 && self.title.is_none() && !words.is_empty() {
+            self.title = Some(cut.clone());
         }
-        Format::Markdown => markdown(text),
+        if !words.is_empty() {
+            self.path.push((level, cut));
+        }
+        self.next = joined(&self.path);
+        self.begun = false;
+        if words.len() > HEADING_MAX_BYTES {
+            self.block(&words);
+        }
+        // Each section becomes one chunk at least.
+        if self.found.len() > CHUNKS_MAX { Err(too_many()) } else { Ok(()) }
     }
-}
 
-fn markdown(text: &str) -> (Option<String>, Vec<Section>) {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    let mut path: Vec<(HeadingLevel, String)> = Vec::new();
-    let mut found = vec![Section { heading: String::new(), blocks: Vec::new() }];
-    let (mut title, mut depth, mut heading): (Option<String>, usize, Option<String>) = (None, 0, None);
-    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
-        match event {
-            Event::Start(Tag::Heading { .. }) if depth == 0 => heading = Some(String::new()),
-            Event::End(TagEnd::Heading(level)) if heading.is_some() => {
-                let words = heading.take().unwrap_or_default().trim().to_owned();
-                path.retain(|(above, _)| *above < level);
-                if level == HeadingLevel::H1 && title.is_none() {
-                    title = Some(words.clone());
-                }
-                path.push((level, words));
-                let names: Vec<&str> = path.iter().map(|(_, words)| words.as_str()).collect();
-                found.push(Section { heading: names.join(" > "), blocks: Vec::new() });
-            }
-            Event::Text(words) | Event::Code(words) if heading.is_some() => {
-                if let Some(heading) = &mut heading {
-                    heading.push_str(&words);
-                }
-            }
-            // A block of the outermost level, as it stands in the text: tables, lists and code whole.
-            Event::Start(tag) => {
-                if depth == 0 && !matches!(tag, Tag::MetadataBlock(_)) {
-                    push_block(&mut found, &text[range]);
-                }
-                depth += 1;
-            }
-            Event::End(_) => depth = depth.saturating_sub(1),
-            _ => {}
+    pub(super) fn block(&mut self, block: &str) {
+        let block = block.trim();
+        if block.is_empty() {
+            return;
+        }
+        if !self.begun {
+            self.begun = true;
+            self.found.push(Section { heading: self.next.clone(), blocks: Vec::new() });
+        }
+        if let Some(section) = self.found.last_mut() {
+            section.blocks.push(block.to_owned());
         }
     }
-    (title, found)
 }
 
-fn push_block(found: &mut [Section], block: &str) {
-    if let Some(section) = found.last_mut() {
-        section.blocks.push(block.trim().to_owned());
+fn joined(path: &[(u8, String)]) -> String {
+    let whole = path.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(" > ");
+    if whole.len() <= HEADING_MAX_BYTES {
+        return whole;
     }
+    path.iter().map(|(_, words)| shortened(words, STEP_MAX_BYTES)).collect::<Vec<_>>().join(" > ")
 }
 
-/// The chunks of sections, in order.
-#[must_use]
-pub fn chunks_of(sections: &[Section]) -> Vec<Chunk> {
-    let mut chunks = Vec::new();
+/// Cut between characters, and marked as cut.
+fn shortened(words: &str, most: usize) -> String {
+    if words.len() <= most {
+        return words.to_owned();
+    }
+    let end = (0..=most - '…'.len_utf8()).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", words[..end].trim_end())
+}
+
+/// The chunks of sections, in order; `document-too-large` as soon as they are more than a document may have.
+pub fn chunks_of(sections: &[Section]) -> Result<Vec<Chunk>> {
+    let mut chunks = Chunks::default();
     for section in sections {
-        let mut text = String::new();
-        let mut end = |text: &mut String| {
-            if !text.trim().is_empty() {
-                chunks.push(Chunk { heading: section.heading.clone(), text: std::mem::take(text) });
-            }
-            text.clear();
-        };
-        for block in section.blocks.iter().flat_map(|block| parted(block)) {
-            if !text.is_empty() && text.chars().count() + block.chars().count() > CHUNK_CHARACTERS {
-                end(&mut text);
+        let (mut text, mut characters) = (String::new(), 0);
+        for block in section.blocks.iter().flat_map(|block| parted(block)).filter(|block| !block.is_empty()) {
+            let more = block.chars().count();
+            if !text.is_empty() && characters + more > CHUNK_CHARACTERS {
+                chunks.push(&section.heading, std::mem::take(&mut text))?;
+                characters = 0;
             }
             if !text.is_empty() {
                 text.push_str("\n\n");
             }
             text.push_str(block);
+            characters += more + 2;
         }
-        end(&mut text);
+        chunks.push(&section.heading, text)?;
     }
-    chunks
+    Ok(chunks.made)
+}
+
+#[derive(Debug, Default)]
+struct Chunks {
+    made: Vec<Chunk>,
+    bytes: usize,
+}
+
+impl Chunks {
+    fn push(&mut self, heading: &str, text: String) -> Result<()> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        self.bytes += heading.len() + text.len();
+        if self.bytes > Limits::default().bytes {
+            return Err(too_large(self.bytes));
+        }
+        if self.made.len() == CHUNKS_MAX {
+            return Err(too_many());
+        }
+        self.made.push(Chunk { heading: heading.to_owned(), text });
+        Ok(())
+    }
 }
 
 /// A block in pieces that are not too long; most are one piece.
@@ -139,11 +186,13 @@ fn parted(block: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 
     fn markdown_chunks(text: &str) -> Vec<(String, String)> {
-        chunks_of(&sections(Format::Markdown, text).1).into_iter().map(|chunk| (chunk.heading, chunk.text)).collect()
+        let chunks = chunks_of(&sections(Format::Markdown, text).unwrap().1).unwrap();
+        chunks.into_iter().map(|chunk| (chunk.heading, chunk.text)).collect()
     }
 
     #[test]
@@ -160,7 +209,7 @@ mod tests {
                 ("Core", "```\n# no heading\n```"),
             ]
         );
-        assert_eq!(sections(Format::Markdown, text).0.as_deref(), Some("Radio"));
+        assert_eq!(sections(Format::Markdown, text).unwrap().0.as_deref(), Some("Radio"));
     }
 
     #[test]
@@ -174,13 +223,45 @@ mod tests {
         assert_eq!(words(&joined), words(&text));
     }
 
+    #[test]
+    fn the_marked_words_of_a_heading_stand_in_the_heading_and_nowhere_else() {
+        let text = "# The *A3* event\n\nOne.\n\nSetting `offset` of\n[neighbours](x)\n---\n\nTwo.\n";
+        let shown = [("The A3 event", "One."), ("The A3 event > Setting offset of neighbours", "Two.")];
+        assert_eq!(markdown_chunks(text), shown.map(|(heading, text)| (heading.to_owned(), text.to_owned())));
+        assert_eq!(sections(Format::Markdown, text).unwrap().0.as_deref(), Some("The A3 event"));
+    }
+
+    #[test]
+    fn headings_are_cut_where_they_are_headings_and_whole_in_the_text() {
+        let long = "größe ".repeat(300);
+        let text = format!("# {long}\n## {long}\nText.\n");
+        let chunks = markdown_chunks(&text);
+        assert!(chunks.iter().all(|(heading, _)| heading.len() <= HEADING_MAX_BYTES), "{chunks:?}");
+        let words = chunks.iter().map(|(_, text)| text.split_whitespace().count()).sum::<usize>();
+        assert_eq!(words, 601);
+        assert!(sections(Format::Markdown, &text).unwrap().0.unwrap().ends_with('…'));
+    }
+
+    /// A long heading over many small sections once took gigabytes.
+    #[test]
+    fn more_than_a_document_may_have_is_refused_before_it_is_made() {
+        let long = format!("# {}\n", "x".repeat(500_000));
+        let many = "##\nx\n".repeat(80_000);
+        let refused = sections(Format::Markdown, &format!("{long}{many}")).unwrap_err();
+        assert_eq!((refused.code(), refused.fact("limit-pieces")), ("document-too-large", Some("10000")));
+        let section = Section { heading: "x".repeat(1_000), blocks: vec!["y".repeat(1_100); 2_000] };
+        assert_eq!(chunks_of(&[section]).unwrap_err().fact("limit-bytes"), Some("1048576"));
+        let section = Section { heading: String::new(), blocks: vec!["x".into()] };
+        assert_eq!(chunks_of(&vec![section; CHUNKS_MAX + 1]).unwrap_err().code(), "document-too-large");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
         fn any_text_is_parted_the_same_way_twice(text in "\\PC{0,400}(\n#{1,3} [a-z]{1,8}\n\\PC{0,2000}){0,3}") {
             for format in [Format::Markdown, Format::Text] {
-                let chunks = chunks_of(&sections(format, &text).1);
-                prop_assert_eq!(&chunks, &chunks_of(&sections(format, &text).1));
+                let chunks = chunks_of(&sections(format, &text).unwrap().1).unwrap();
+                prop_assert_eq!(&chunks, &chunks_of(&sections(format, &text).unwrap().1).unwrap());
                 prop_assert!(chunks.iter().all(|chunk| !chunk.text.trim().is_empty()));
                 prop_assert!(chunks.iter().all(|chunk| chunk.text.chars().count() <= WHOLE_CHARACTERS + CHUNK_CHARACTERS));
             }

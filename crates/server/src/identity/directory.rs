@@ -21,7 +21,7 @@ impl Identity {
     /// What a principal's document says; `None` for one whose data was erased.
     pub fn read(resource: &Resource) -> Result<Option<Self>> {
         let Content::Clear(document) = &resource.document else { return Ok(None) };
-        let principal = Principal::read(&json::parse(document)?)?;
+        let principal = Principal::read(&json::stored(document)?)?;
         Ok(Some(Self::of(&principal, &resource.key, resource.position)?))
     }
 

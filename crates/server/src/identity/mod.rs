@@ -117,6 +117,17 @@ pub async fn allow(app: &App, access: &Access, action: Action) -> Result<()> {
     Err(denied)
 }
 
+/// What is everybody's (the epoch, the root, the copies) is acted upon by principals of the installation's own tenant
+/// only; a denial is audited.
+pub async fn of_installation(app: &App, access: &Access, action: &str) -> Result<()> {
+    if access.tenant.as_str() == principals::HOME_TENANT {
+        return Ok(());
+    }
+    act(app, access, action, "tenant-denied", String::new()).await?;
+    let why = "this concerns all tenants of the installation: a principal of its own tenant does it";
+    Err(Error::refused("tenant-denied", why).with("action", action))
+}
+
 /// `Bearer TOKEN`, or `Basic` with the token as its password: clients of other systems' interfaces know only that.
 fn token_of(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>> {
     let Some(text) = headers::text(headers, &header::AUTHORIZATION)? else { return Ok(None) };

@@ -101,7 +101,7 @@ pub async fn read(app: &App, access: &Access, key: &ResourceKey) -> Result<(Vers
     let missing = || Error::not_found("not-found", "there is no such principal; list them").with("kind", key.kind);
     let resource = found.ok_or_else(missing)?;
     let ledger::Content::Clear(document) = &resource.document else { return Err(missing()) };
-    Ok((resource.version, Principal::read(&json::parse(document)?)?))
+    Ok((resource.version, Principal::read(&json::stored(document)?)?))
 }
 
 async fn revoked(app: &App, access: &Access, key: &ResourceKey, action: &str) -> Result<()> {

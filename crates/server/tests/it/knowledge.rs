@@ -134,3 +134,50 @@ async fn bad_documents_and_questions_are_refused_with_the_field() {
     stand.post("/api/v1/copies/vectors").send().await.problem(400, "copy-action-unknown");
     stand.stop().await;
 }
+
+/// A megabyte is the most that is read of a document anywhere, so no more is stored as one.
+#[tokio::test]
+async fn a_document_that_nobody_could_read_is_refused_and_one_just_below_goes_all_the_way() {
+    let stand = Stand::new().await;
+    let heading = "h".repeat(1_000);
+    // Small to send, large to store: the heading stands with every section.
+    let under = |sections: usize| format!("# {heading}\n{}", "## a\ntext\n".repeat(sections));
+    let refused = stand.post(DOCUMENTS).json(&json!({ "source": "s", "path": "p", "text": under(1_100) })).send().await;
+    refused.problem(413, "document-too-large");
+    let refused = stand.post(DOCUMENTS).json(&json!({ "source": "s", "path": "p", "text": "##\nx\n".repeat(20_000) }));
+    refused.send().await.problem(413, "document-too-large");
+    let long = json!([{ "heading": "h".repeat(2_000), "text": "x" }]);
+    let refused = stand.post(DOCUMENTS).json(&json!({ "source": "s", "path": "p", "sections": long })).send().await;
+    assert_eq!(refused.problem(400, "attribute-value")["context"]["field"], "sections[0].heading");
+    assert_eq!(import(&stand, "large.md", &under(900)).await["state"], "created");
+    caught_up(&stand).await;
+    assert_eq!(found(&stand, "text").await[0]["path"], "large.md");
+    let verified = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
+    assert_eq!((&verified["differing"], &verified["objects"]), (&json!(0), &json!(900)));
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn copies_are_acted_upon_by_the_installation_on_record_and_searched_by_readers() {
+    let stand = filled().await;
+    let body = json!({ "name": "guest", "roles": ["admin"], "tenant": "guest" });
+    let made = stand.post("/api/v1/principals").json(&body).send().await.expect(201).json();
+    let guest = made["token"].as_str().unwrap();
+    let auditor = stand.principal("auditor", &["auditor"]).await;
+    for action in ["verify", "rebuild"] {
+        let path = format!("/api/v1/copies/vectors:{action}");
+        stand.post(&path).token(guest).send().await.problem(403, "tenant-denied");
+        stand.post(&path).token(&auditor).send().await.problem(403, "role-denied");
+        stand.post(&path).send().await.expect(200);
+    }
+    let denied = stand.get("/api/v1/audit?kind=act").token(guest).send().await.expect(200).text;
+    assert!(denied.contains("copy-verify") && denied.contains("tenant-denied"), "{denied}");
+    let acts = stand.get("/api/v1/audit?kind=act").send().await.expect(200).text;
+    assert!(acts.contains("copy-verify") && acts.contains("copy-rebuild"), "{acts}");
+    // Also where nothing would be found.
+    for path in ["/api/v1/search", "/api/v1/retrieve"] {
+        let question = json!({ "text": "roaming", "source": "none" });
+        stand.post(path).token(&auditor).json(&question).send().await.problem(403, "role-denied");
+    }
+    stand.stop().await;
+}

@@ -20,7 +20,7 @@ use ledger::{Content, Group, ListQuery, Op, Resource, Write};
 use model::{
     Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version,
     configuration::{self, ConfigurationKey, diff},
-    json::parse,
+    json::{self, parse},
 };
 
 /// A key, and what stands behind its colon.
@@ -81,7 +81,7 @@ fn shown(status: StatusCode, resource: &Resource) -> Answer {
 
 fn document(resource: &Resource) -> Result<Json> {
     match &resource.document {
-        Content::Clear(document) => parse(document),
+        Content::Clear(document) => json::stored(document),
         Content::Erased => Err(crate::http::tmf921::erased(&resource.key)),
         Content::Deleted => Ok(Json::object()),
     }
@@ -202,7 +202,7 @@ pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, Stri
     let Content::Clear(stored) = &past.document else {
         return Err(not_found(&key).with("version", to).into());
     };
-    let prepared = configuration::prepared(&key.id, &parse(stored)?, &key.tenant)?;
+    let prepared = configuration::prepared(&key.id, &json::stored(stored)?, &key.tenant)?;
     let op = match call.if_match()? {
         Some(Match::Version(expected)) => Op::Replace { expected },
         Some(Match::Any) | None => Op::Put,

@@ -2,13 +2,13 @@
 //!
 //! An action stands behind a copy's name: `…/vectors:verify`, `…/vectors:rebuild`.
 
-use super::{answer, keys::of_installation, shapes, wrong};
+use super::{answer, shapes, wrong};
 use crate::{
     http::{
         body,
         call::{At, Call},
     },
-    identity::allow,
+    identity::{act as act_of, allow, of_installation},
     problem::Answer,
     state::App,
 };
@@ -26,6 +26,8 @@ const KEYS_MAX: usize = 1_000;
 const METRICS: &str = "metrics";
 /// Of the counters' samples that are compared.
 const WINDOW_S: u64 = 3_600;
+const VERIFY: &str = "copy-verify";
+const REBUILD: &str = "copy-rebuild";
 
 pub fn shown(status: &Status) -> Json {
     let mut shown = Json::object()
@@ -103,26 +105,47 @@ pub async fn list(State(app): State<App>, call: Call) -> Answer {
 pub async fn act(State(app): State<App>, At(target): At<String>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
     let asked = body::optional(&mut call, if target.ends_with(":rebuild") { &["keys"] } else { &[] })?;
-    let done = match target.split_once(':') {
-        Some((METRICS, "verify")) => {
-            of_installation(&app, &call.access, "metrics-verify").await?;
+    let (name, action) = target.split_once(':').ok_or_else(unknown)?;
+    let done = match action {
+        "verify" if name == METRICS => {
+            permitted(&app, &call, name, VERIFY, String::new()).await?;
             reconciled(&counters::reconcile(&app.ledger, &app.series, &call.access.tenant, WINDOW_S).await?)
         }
-        Some((METRICS, _)) => {
+        _ if name == METRICS => {
             let what = "samples have no other source: metrics are verified, not rebuilt";
             return Err(Error::invalid("copy-action-unknown", what).into());
         }
-        Some((name, "verify")) => verified(&app.relay.verify(name).await?),
-        Some((name, "rebuild")) => match keys(&call, &asked)? {
-            None => verified(&app.relay.rebuild(name).await?),
-            Some(keys) => Json::object().with("name", name).with("applied", app.relay.repair(name, &keys).await?),
-        },
-        _ => {
-            let what = "behind the copy's name and a colon stands verify or rebuild";
-            return Err(Error::invalid("copy-action-unknown", what).into());
+        "verify" => {
+            permitted(&app, &call, name, VERIFY, String::new()).await?;
+            verified(&app.relay.verify(name).await?)
         }
+        "rebuild" => match keys(&call, &asked)? {
+            None => {
+                permitted(&app, &call, name, REBUILD, String::new()).await?;
+                verified(&app.relay.rebuild(name).await?)
+            }
+            Some(keys) => {
+                permitted(&app, &call, name, REBUILD, format!(", {} keys", keys.len())).await?;
+                Json::object().with("name", name).with("applied", app.relay.repair(name, &keys).await?)
+            }
+        },
+        _ => return Err(unknown().into()),
     };
     Ok(answer(StatusCode::OK, &done))
+}
+
+fn unknown() -> Error {
+    let what = "behind the copy's name and a colon stands verify or rebuild";
+    Error::invalid("copy-action-unknown", what)
+}
+
+/// A copy holds the keys of all tenants, and an answer names some: for the installation's own principals, on record.
+async fn permitted(app: &App, call: &Call, name: &str, action: &str, detail: String) -> Result<()> {
+    of_installation(app, &call.access, action).await?;
+    if name != METRICS {
+        app.relay.known(name)?;
+    }
+    act_of(app, &call.access, action, "ordered", format!("{name}{detail}")).await
 }
 
 fn keys(call: &Call, body: &Json) -> Result<Option<Vec<ResourceKey>>> {

@@ -7,14 +7,14 @@
 use super::{answer, shapes, wrong};
 use crate::{
     http::{body, call::Call},
-    identity::{act, allow, principals::HOME_TENANT},
+    identity::{act, allow, of_installation},
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
 use keys::{Destroyed, Keystore};
-use model::{Access, Action, Error, Json, Result, Subject};
+use model::{Action, Error, Json, Result, Subject};
 use std::sync::Arc;
 
 /// Keystore work reads and writes files: never on an async worker.
@@ -39,16 +39,6 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
     let text =
         serde_json::to_string(&status).map_err(|error| Error::bug("a status that is no JSON").caused_by(error))?;
     Ok(crate::http::json(StatusCode::OK, text))
-}
-
-/// The epoch, the root and what is counted of all tenants are everybody's. A denial is audited.
-pub(super) async fn of_installation(app: &App, access: &Access, action: &str) -> Result<()> {
-    if access.tenant.as_str() == HOME_TENANT {
-        return Ok(());
-    }
-    act(app, access, action, "tenant-denied", String::new()).await?;
-    let why = "this is about the whole installation: it is for principals of its own tenant";
-    Err(Error::refused("tenant-denied", why).with("field", "what"))
 }
 
 fn subject(call: &Call, body: &Json) -> Result<Subject> {

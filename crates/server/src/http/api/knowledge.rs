@@ -1,6 +1,6 @@
 //! Knowledge documents: parted into chunks at intake, stored through the record, found by `search`.
 
-use super::{answer, positioned, shapes, version, wrong};
+use super::{answer, blocking, positioned, shapes, version, wrong};
 use crate::{
     http::{
         body,
@@ -18,7 +18,7 @@ use ledger::{Content, Group, ListQuery, Op, Write};
 use model::{
     Action, Class, Error, Json, Kind, ResourceKey, Result,
     json::parse,
-    knowledge::{Chunk, Document},
+    knowledge::{Chunk, Document, HEADING_MAX_BYTES},
 };
 use relay::knowledge::{CHUNKER, Format, Section, chunks_of, sections};
 
@@ -47,7 +47,7 @@ fn document(body: &Json) -> Result<Document> {
             both.map_or(Ok(()), |name| Err(wrong(name, parted)))?;
             (None, given_sections(given)?)
         }
-        None => sections(text(body, "format")?.unwrap_or("markdown").parse::<Format>()?, needed(body, "text")?),
+        None => sections(text(body, "format")?.unwrap_or("markdown").parse::<Format>()?, needed(body, "text")?)?,
     };
     let title = text(body, "title")?.map(str::to_owned).or(found).unwrap_or_else(|| path.to_owned());
     let class = text(body, "class")?.map_or(Ok(Class::Internal), str::parse::<Class>);
@@ -57,7 +57,7 @@ fn document(body: &Json) -> Result<Document> {
         title,
         chunker: CHUNKER.to_owned(),
         class: class.map_err(|error| error.with("field", "class"))?,
-        chunks: chunks_of(&parts).into_iter().map(whole).collect(),
+        chunks: chunks_of(&parts)?.into_iter().map(whole).collect(),
     })
 }
 
@@ -73,6 +73,9 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
         body::only(item, &["heading", "text"]).map_err(|error| error.with("member", format!("sections[{at}]")))?;
         let field = |name| item.get(name).and_then(Json::as_str);
         match (field("heading"), field("text")) {
+            (Some(heading), Some(_)) if heading.len() > HEADING_MAX_BYTES => {
+                Err(wrong(format!("sections[{at}].heading"), "a heading has at most 1024 bytes"))
+            }
             (Some(heading), Some(text)) => {
                 let blocks = text.split("\n\n").map(str::to_owned).collect();
                 Ok(Section { heading: heading.to_owned(), blocks })
@@ -90,8 +93,13 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
     responses((status = 201, body = Object), (status = 200, body = Object), (status = 400, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Write).await?;
-    let document = document(&body::object(&mut call, &MEMBERS)?)?;
-    let prepared = document.prepared(&call.access.tenant)?;
+    let (body, tenant) = (body::object(&mut call, &MEMBERS)?, call.access.tenant.clone());
+    let parted = move || {
+        let document = document(&body)?;
+        let prepared = document.prepared(&tenant)?;
+        Ok((document, prepared))
+    };
+    let (document, prepared) = blocking(parted).await?;
     let key = ResourceKey::new(&call.access.tenant, Kind::KnowledgeDocument, &document.id())?;
     let _lane = app.lane(&key).await;
     let chunks = document.chunks.len() as u64;
@@ -139,15 +147,10 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
     let mut documents = Vec::with_capacity(page.items.len());
     for resource in &page.items {
         let mut shown = Json::object().with("id", &*resource.key.id).with("version", resource.version);
-        if let Content::Clear(bytes) = &resource.document {
-            let document = Document::read(&parse(bytes)?)?;
-            shown = shown
-                .with("source", document.source)
-                .with("path", document.path)
-                .with("title", document.title)
-                .with("class", document.class.as_str())
-                .with("chunks", document.chunks.len() as u64);
-        }
+        shown = match &resource.document {
+            Content::Clear(bytes) => summary(shown, bytes),
+            Content::Erased | Content::Deleted => shown,
+        };
         documents.push(shown);
     }
     let mut body = Json::object().with("documents", documents).with("total", page.total);
@@ -155,6 +158,19 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
         body.set("next", next);
     }
     Ok(positioned(StatusCode::OK, &body, page.position))
+}
+
+/// A damaged document is named and hides no other.
+fn summary(shown: Json, stored: &[u8]) -> Json {
+    match Document::read(stored) {
+        Ok(document) => shown
+            .with("source", document.source)
+            .with("path", document.path)
+            .with("title", document.title)
+            .with("class", document.class.as_str())
+            .with("chunks", document.chunks.len() as u64),
+        Err(error) => shown.with("unreadable", error.code()),
+    }
 }
 
 /// Deletes a document; searches stop finding it at once, because the record is asked before anything is shown.

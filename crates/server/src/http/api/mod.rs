@@ -27,7 +27,7 @@ use axum::{
 };
 use http::StatusCode;
 use ledger::{Content, Resource};
-use model::{Error, Json, Kind, Position, Result, json::parse};
+use model::{Error, Json, Kind, Position, Result, json::stored};
 
 pub fn routes() -> Router<App> {
     Router::new()
@@ -87,6 +87,12 @@ fn wrong(field: impl std::fmt::Display, rule: &str) -> Error {
     Error::invalid("attribute-value", rule).with("field", field)
 }
 
+/// Work that takes milliseconds: never on an async worker.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::bug("a worker of the door ended badly").caused_by(error))?
+}
+
 /// An answer from our own JSON value.
 pub fn answer(status: StatusCode, body: &Json) -> Response {
     json(status, body.to_bytes())
@@ -118,7 +124,7 @@ pub fn version(resource: &Resource) -> Result<Json> {
 
 /// A document as it may be shown: never a token hash.
 fn visible(kind: Kind, document: &[u8]) -> Result<Json> {
-    let mut document = parse(document)?;
+    let mut document = stored(document)?;
     if kind == Kind::Principal {
         document.remove("tokenHash");
     }

@@ -15,7 +15,7 @@ use axum::extract::State;
 use http::{StatusCode, header};
 use model::{
     Action, Json, Kind, ResourceKey,
-    json::parse,
+    json::{self, parse},
     network_intent::{is_resource, mapped, stable_id},
 };
 
@@ -42,7 +42,7 @@ pub async fn get(State(app): State<App>, At(id): At<String>, call: Call) -> Answ
     let key = ResourceKey::new(&access.tenant, Kind::Intent, &id)?;
     let missing = || not_found(&key);
     let found = app.ledger.read(&access, &key).await?.ok_or_else(missing)?;
-    let document = parse(clear(&found)?)?;
+    let document = json::stored(clear(&found)?)?;
     let posted = document.dig(&["expression", "expressionValue"]).filter(|value: &&Json| is_resource(value));
     let mut response = positioned(StatusCode::OK, posted.ok_or_else(missing)?, found.position);
     response.headers_mut().insert(header::ETAG, headers::etag(found.version));

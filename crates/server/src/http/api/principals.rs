@@ -13,7 +13,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, ListQuery};
-use model::{Access, Action, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::parse};
+use model::{Access, Action, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::{parse, stored}};
 
 fn roles(body: &Json) -> Result<Vec<Role>> {
     let rule = "roles is a list of admin, operator, writer, reader, auditor";
@@ -55,7 +55,7 @@ pub async fn list(State(app): State<App>, mut call: Call) -> Answer {
         let page = app.ledger.list(&access, Kind::Principal, &query).await?;
         for resource in &page.items {
             if let Content::Clear(document) = &resource.document {
-                shown.push(Principal::read(&parse(document)?)?.shown());
+                shown.push(Principal::read(&stored(document)?)?.shown());
             }
         }
         query.after = page.next;

@@ -1,14 +1,17 @@
 //! Questions to the knowledge base: passages with their scores, or as many as fit a budget of tokens.
+//!
+//! Who may not read is refused before anything is looked at; each document is then read under the caller's own rights.
 
 use super::{answer, shapes, wrong};
 use crate::{
     http::{body, call::Call},
+    identity::allow,
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
-use model::{Class, Json, Result};
+use model::{Action, Class, Json, Result};
 use relay::search::{self, Passage, Question};
 
 const LIMIT: usize = 10;
@@ -55,12 +58,14 @@ fn shown(passage: &Passage) -> Json {
 #[utoipa::path(post, path = "/api/v1/search", tag = "knowledge", security(("token" = [])), request_body = Object,
     responses((status = 200, body = Object), (status = 400, body = shapes::Problem), (status = 403, body = shapes::Problem)))]
 pub async fn search(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Read).await?;
     let question = question(&body::object(&mut call, &["text", "limit", "class_max", "source"])?, LIMIT)?;
     let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;
     let body = Json::object()
         .with("passages", found.passages.iter().map(shown).collect::<Vec<_>>())
         .with("model", found.model)
-        .with("overtaken", found.overtaken as u64);
+        .with("overtaken", found.overtaken as u64)
+        .with("unreadable", found.unreadable as u64);
     Ok(answer(StatusCode::OK, &body))
 }
 
@@ -68,6 +73,7 @@ pub async fn search(State(app): State<App>, mut call: Call) -> Answer {
 #[utoipa::path(post, path = "/api/v1/retrieve", tag = "knowledge", security(("token" = [])), request_body = Object,
     responses((status = 200, body = Object), (status = 400, body = shapes::Problem), (status = 403, body = shapes::Problem)))]
 pub async fn retrieve(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Read).await?;
     let body = body::object(&mut call, &["text", "limit", "class_max", "source", "tokens"])?;
     let budget = number(&body, "tokens")?.unwrap_or(BUDGET_TOKENS);
     let question = question(&body, LIMIT * 2)?;

@@ -13,7 +13,7 @@ use http::StatusCode;
 use ledger::{Content, Group, Op, Precondition, Receipt, Write};
 use model::{
     Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version, configuration,
-    json::parse,
+    json::{self, parse},
     tmf921::{self, Setting},
 };
 
@@ -138,7 +138,7 @@ async fn prepared(app: &App, call: &Call, key: &ResourceKey, op: Op, document: &
     let current = app.ledger.read(&call.access, key).await?.filter(|current| current.version == expected);
     let conflict = || Error::conflict("version-conflict", "the resource is not at this version; read it again");
     let Content::Clear(stored) = current.ok_or_else(conflict)?.document else { return Err(conflict()) };
-    let stored = parse(&stored)?;
+    let stored = json::stored(&stored)?;
     let mut next = document.clone();
     for fixed in tmf921::FIXED {
         if let (None, Some(value)) = (next.get(fixed), stored.get(fixed)) {

@@ -21,7 +21,7 @@ use http::StatusCode;
 use ledger::{Group, Op, Resource, Write};
 use model::{
     Json, Kind, Position, ResourceKey, Result, Version,
-    json::parse,
+    json,
     select::Filter,
     tmf921::{self, report},
 };
@@ -51,7 +51,7 @@ async fn report_of(app: &App, call: &Call, intent: &Resource) -> Result<Option<R
     if existed(app, call, &key).await? {
         return Ok(None);
     }
-    let document = report::derived(&parse(answer::clear(intent)?)?).to_bytes();
+    let document = report::derived(&json::stored(answer::clear(intent)?)?).to_bytes();
     Ok(Some(Report { document, version: intent.version, position: intent.position, stored: None }))
 }
 
@@ -69,7 +69,7 @@ pub async fn list(State(app): State<App>, At(id): At<String>, mut call: Call) ->
     let found = report_of(&app, &call, &intent).await?;
     let mut matching = Vec::new();
     if let Some(report) = found {
-        let document = parse(&report.document)?;
+        let document = json::stored(&report.document)?;
         if filter.matches(&document) {
             matching.push(fields.project(&document).to_bytes());
         }
@@ -114,7 +114,7 @@ pub async fn delete(State(app): State<App>, At((id, wanted)): At<(String, String
     let report = named(&app, &call, &intent, &wanted).await?;
     let expected = match report.stored {
         Some(version) => version,
-        None => store(&app, &call, &key, &parse(&report.document)?).await?,
+        None => store(&app, &call, &key, &json::stored(&report.document)?).await?,
     };
     let op = Op::Delete { expected: Some(expected) };
     let writes = vec![Write { key, op, document: None }];

@@ -20,7 +20,7 @@ use http::{StatusCode, header};
 use ledger::{Content, Group, ListQuery, Op, Receipt, Resource, Write};
 use model::{
     Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version,
-    json::parse,
+    json::{self, parse},
     patch::{self, Media},
     select::{Fields, Filter, encode},
     tmf921::{self, Setting},
@@ -301,7 +301,7 @@ fn worked_out(
     {
         return Err(Error::conflict("version-conflict", "the resource has changed").with("current", current.version));
     }
-    let document = parse(answer::clear(current)?)?;
+    let document = json::stored(answer::clear(current)?)?;
     let next = patch::apply(change.media, &document, &change.patch)?;
     let prepared = tmf921::changed(key.kind, &document, next, &setting(app, call))?;
     Ok((Op::Replace { expected: current.version }, prepared))
@@ -318,7 +318,7 @@ async fn replayed_or(
 ) -> Result<(Bytes, Receipt)> {
     let (Some(_), Some(current)) = (call.idempotency()?, current) else { return Err(error) };
     let Content::Clear(document) = &current.document else { return Err(error) };
-    let prepared = tmf921::prepared(key.kind, &parse(document)?, &call.access.tenant)?;
+    let prepared = tmf921::prepared(key.kind, &json::stored(document)?, &call.access.tenant)?;
     let never = Op::Replace { expected: NEVER };
     match app.ledger.write(&call.access, one(key, never, Some(prepared), call)?).await {
         Ok(receipt) if receipt.replayed => {
