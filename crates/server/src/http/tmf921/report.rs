@@ -20,8 +20,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use ledger::{Group, Op, Resource, Write};
 use model::{
-    Json, Kind, Position, ResourceKey, Result, Version,
-    json,
+    Json, Kind, Position, ResourceKey, Result, Version, json,
     select::Filter,
     tmf921::{self, report},
 };
