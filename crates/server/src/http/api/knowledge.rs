@@ -17,7 +17,6 @@ use http::{StatusCode, header};
 use ledger::{Content, Group, ListQuery, Op, Write};
 use model::{
     Action, Class, Error, Json, Kind, ResourceKey, Result,
-    json::parse,
     knowledge::{Chunk, Document, HEADING_MAX_BYTES},
 };
 use relay::knowledge::{CHUNKER, Format, Section, chunks_of, sections};
