@@ -6,7 +6,7 @@ use crate::{
     changes,
     committer::{self, Job, Offenders, Stored, Waiting},
     connection::{ADMINISTRATION, Connector},
-    erasure,
+    erasure, expiry,
     fetch::Fetcher,
     lease::Lease,
     metrics::Metrics,
@@ -106,7 +106,9 @@ impl Ledger {
             ended.send_replace(true);
         });
         let sequencer = tokio::spawn(sequencer::run(record.clone(), drained));
-        let tasks = vec![committer, sequencer, tokio::spawn(names::run(record.clone(), stopped))];
+        let names = tokio::spawn(names::run(record.clone(), stopped.clone()));
+        let expiry = tokio::spawn(expiry::run(record.clone(), stopped));
+        let tasks = vec![committer, sequencer, names, expiry];
         let room = Arc::new(Semaphore::new(room_kb as usize));
         let tasks = Mutex::new(tasks);
         let inner = Inner { record, queue, room, room_kb, fetcher, stop, tasks, fetchers };

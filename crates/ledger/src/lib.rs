@@ -10,6 +10,7 @@ mod counts;
 pub mod doctor;
 pub mod erasure;
 mod events;
+mod expiry;
 mod fetch;
 pub mod gateway;
 pub mod groups;
@@ -44,4 +45,4 @@ pub use request::{
     Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,
     Resource, Write, Written,
 };
-pub use settings::{DATASET, SeededBug, Settings};
+pub use settings::{AUDIT_MONTHS, DATASET, SeededBug, Settings};

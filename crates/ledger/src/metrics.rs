@@ -53,6 +53,15 @@ pub struct Metrics {
     pub sequencer_lag: Counter,
     /// Gauge.
     pub published: Counter,
+    /// Looks for expired audit rows that came to an end.
+    pub expiry_runs: Counter,
+    pub expiry_failures: Counter,
+    /// Months of audit rows dropped.
+    pub expiry_dropped: Counter,
+    /// Months whose term has ended and that something still needs (gauge).
+    pub expiry_held_back: Counter,
+    /// Seconds since 1970; 0 before the first run (gauge).
+    pub expiry_last_run: Counter,
     /// Gauge; 0 while following.
     pub epoch: Counter,
     /// 1 while leading (gauge).

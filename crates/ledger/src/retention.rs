@@ -21,7 +21,7 @@ pub struct Partition {
     /// The first moment after it, as PostgreSQL's partition bound has it.
     pub until: Date,
     /// An interrupted detach has left it half-way: nobody sees its rows any more.
-    pending: bool,
+    pub(crate) pending: bool,
 }
 
 impl Timed {
@@ -110,6 +110,6 @@ async fn partitions(client: &Client, table: Timed) -> Result<Vec<Partition>> {
     Ok(known)
 }
 
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

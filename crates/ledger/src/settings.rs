@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Bound into every envelope (RECORD 6); never a table, position or shard.
 pub const DATASET: &str = "record";
 
+/// Seven years.
+pub const AUDIT_MONTHS: u32 = 84;
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub shard: Shard,
@@ -23,6 +26,10 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Positions per partition of the change log.
     pub change_partition: u64,
+    /// For how many months audit rows are kept after their own.
+    pub audit_months: u32,
+    /// How often it is looked for expired audit rows.
+    pub expiry_every: Duration,
     /// A test sets it wrong.
     pub wall: Wall,
     #[cfg(feature = "seeded-bugs")]
@@ -81,6 +88,8 @@ impl Default for Settings {
             batch_groups: 512,
             batch_bytes: 4 << 20,
             change_partition: 5_000_000,
+            audit_months: AUDIT_MONTHS,
+            expiry_every: Duration::from_secs(3_600),
             wall: Wall::default(),
             #[cfg(feature = "seeded-bugs")]
             seeded_bug: None,

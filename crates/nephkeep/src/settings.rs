@@ -76,6 +76,8 @@ pub struct Settings {
     pub audit_directory: PathBuf,
     /// The log's signing key and public key.
     pub audit_keys: PathBuf,
+    /// For how many months audit rows are kept.
+    pub audit_keep_months: u32,
     /// Where `initdb` and `postgres` lie; searched for when not said.
     pub postgresql_bin: Option<PathBuf>,
 }
@@ -126,6 +128,7 @@ struct Keys {
 struct Audit {
     directory: String,
     keys: String,
+    keep_months: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -225,12 +228,13 @@ impl Draft {
                 "NEPHKEEP_HOST_KEY" => self.keys.host_key = value,
                 "NEPHKEEP_AUDIT_DIRECTORY" => self.audit.directory = value,
                 "NEPHKEEP_AUDIT_KEYS" => self.audit.keys = value,
+                "NEPHKEEP_AUDIT_KEEP_MONTHS" => {
+                    self.audit.keep_months = Some(number("audit.keep_months", &value)?);
+                }
                 "NEPHKEEP_PROMETHEUS" => self.metrics.prometheus = Some(value),
                 "NEPHKEEP_METRICS_TOKEN_FILE" => self.metrics.token_file = Some(value),
                 "NEPHKEEP_METRICS_SCRAPE_SECONDS" => {
-                    let what = "metrics.scrape_seconds is a whole number of seconds";
-                    let malformed = |_| Error::invalid("settings-malformed", what).with("value", &value);
-                    self.metrics.scrape_seconds = Some(value.parse().map_err(malformed)?);
+                    self.metrics.scrape_seconds = Some(number("metrics.scrape_seconds", &value)?);
                 }
                 "NEPHKEEP_TOPICS" => self.events.topics = Some(value),
                 "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
@@ -271,8 +275,27 @@ impl Draft {
             host_key: at(&self.keys.host_key),
             audit_directory: at(&self.audit.directory),
             audit_keys: at(&self.audit.keys),
+            audit_keep_months: keep_months(self.audit.keep_months)?,
             postgresql_bin: self.postgresql.bin.as_deref().map(at),
         })
+    }
+}
+
+fn number(setting: &'static str, text: &str) -> model::Result<u32> {
+    text.parse().map_err(|_| {
+        let error = Error::invalid("settings-malformed", "this setting is a whole number");
+        error.with("setting", setting).with("value", text)
+    })
+}
+
+/// A century is for ever.
+fn keep_months(wanted: Option<u32>) -> model::Result<u32> {
+    match wanted.unwrap_or(ledger::AUDIT_MONTHS) {
+        months @ 1..=1_200 => Ok(months),
+        other => {
+            let what = "audit.keep_months lies between 1 and 1200";
+            Err(Error::invalid("settings-malformed", what).with("value", other))
+        }
     }
 }
 
@@ -362,6 +385,13 @@ mod tests {
             parse(DEFAULT, &[("NEPHKEEP_RECORD", "local:///other"), ("NEPHKEEP_KEY_SLOTS", "/x:/y:/z")]).unwrap();
         assert_eq!(settings.record, Record::Local("/other".into()));
         assert_eq!(settings.slots.len(), 3);
+        assert_eq!(settings.audit_keep_months, 84);
+        let settings = parse(DEFAULT, &[("NEPHKEEP_AUDIT_KEEP_MONTHS", "120")]).unwrap();
+        assert_eq!(settings.audit_keep_months, 120);
+        for wrong in ["0", "1201", "7y"] {
+            let error = parse(DEFAULT, &[("NEPHKEEP_AUDIT_KEEP_MONTHS", wrong)]).unwrap_err();
+            assert_eq!(error.code(), "settings-malformed", "{wrong}");
+        }
         let variables = [("NEPHKEEP_METRICS", "none"), ("NEPHKEEP_PROMETHEUS", "bin/prometheus")];
         let settings = parse(DEFAULT, &variables).unwrap();
         assert_eq!((settings.metrics, settings.prometheus), (Place::None, Some("/base/bin/prometheus".into())));

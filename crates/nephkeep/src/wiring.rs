@@ -174,6 +174,7 @@ impl Base {
         let own = ledger::Settings {
             holder_url: Some(url.clone()),
             flock: self.flock,
+            audit_months: settings.audit_keep_months,
             #[cfg(feature = "seeded-bugs")]
             seeded_bug: crate::seeded::chosen(),
             ..ledger::Settings::default()

@@ -76,7 +76,7 @@ fn positions(at: u64, width: u64) -> Part {
     Part { table: "change", name: format!("change_p{from}"), from: from.to_string(), to: to.to_string() }
 }
 
-fn date_of(day: i32) -> Result<Date> {
+pub(crate) fn date_of(day: i32) -> Result<Date> {
     let moved = jiff::Span::new().try_days(day).and_then(|span| Date::constant(1970, 1, 1).checked_add(span));
     moved.map_err(|error| Error::bug("the record's clock is out of range").caused_by(error))
 }

@@ -5,6 +5,7 @@ mod clock;
 mod collector;
 mod connection;
 mod erasing;
+mod expiry;
 mod groups;
 mod hermitage;
 mod leading;

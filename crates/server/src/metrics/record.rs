@@ -84,6 +84,10 @@ impl Collector for RecordMetrics {
         counter(e, "nephkeep_audit_positions", a.positions)?;
         counter(e, "nephkeep_audit_syncs", a.syncs)?;
         counter(e, "nephkeep_audit_failures", a.failures)?;
+        gauge(e, "nephkeep_audit_expiry_last_run_timestamp_seconds", r.expiry_last_run.get())?;
+        counter(e, "nephkeep_audit_expiry_failures", r.expiry_failures.get())?;
+        counter(e, "nephkeep_audit_months_dropped", r.expiry_dropped.get())?;
+        gauge(e, "nephkeep_audit_months_held_back", r.expiry_held_back.get())?;
         let events = self.events.counted();
         counter(e, "nephkeep_events_delivered", events.delivered)?;
         counter(e, "nephkeep_events_polls", events.polls)?;

@@ -3,6 +3,7 @@
 use crate::stand::{Stand, TMF, intent};
 use futures_util::StreamExt;
 use serde_json::Value;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_long_poll_goes_on_where_it_left_off() {
@@ -53,6 +54,17 @@ async fn status_health_and_metrics_answer() {
     let status = stand.get("/api/v1/status").send().await.expect(200).json();
     assert_eq!(status["record"]["role"], "leader");
     assert!(status["record"]["published"].as_str().unwrap().starts_with("0.1-"), "{status}");
+    // The look for expired audit rows begins with the lease.
+    let expiry = async {
+        loop {
+            let expiry = stand.get("/api/v1/status").send().await.expect(200).json()["audit"]["expiry"].take();
+            if expiry["last_run"].is_string() {
+                return expiry;
+            }
+        }
+    };
+    let expiry = tokio::time::timeout(Duration::from_secs(30), expiry).await.unwrap();
+    assert_eq!((expiry["failures"].as_u64(), expiry["months_dropped"].as_u64()), (Some(0), Some(0)), "{expiry}");
     stand.get("/livez").anonymous().send().await.expect(200);
     assert_eq!(stand.get("/readyz").anonymous().send().await.expect(200).json()["role"], "leader");
     let metrics = stand.get("/metrics").anonymous().send().await.expect(200);

@@ -166,6 +166,18 @@ pub struct RecordStatus {
 pub struct AuditStatus {
     pub entries: u64,
     pub checkpoint_size: u64,
+    pub expiry: AuditExpiry,
+}
+
+/// Audit rows at the end of their term; only the leader drops any.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditExpiry {
+    /// Absent while this server has not led.
+    pub last_run: Option<String>,
+    pub failures: u64,
+    pub months_dropped: u64,
+    /// Their term has ended, but a change or the transparency log still needs them.
+    pub months_held_back: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

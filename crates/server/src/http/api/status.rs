@@ -4,9 +4,21 @@ use super::{answer, shapes};
 use crate::{http::call::Call, problem::Answer, state::App};
 use axum::extract::State;
 use http::StatusCode;
-use ledger::Leadership;
+use ledger::{Leadership, Metrics};
 use model::{Error, Json};
 use stores::metrics::Status;
+
+fn expiry(metrics: &Metrics) -> Json {
+    let mut expiry = Json::object();
+    let at = i64::try_from(metrics.expiry_last_run.get()).ok().filter(|at| *at > 0);
+    if let Some(at) = at.and_then(|at| jiff::Timestamp::from_second(at).ok()) {
+        expiry.set("last_run", at.to_string());
+    }
+    expiry
+        .with("failures", metrics.expiry_failures.get())
+        .with("months_dropped", metrics.expiry_dropped.get())
+        .with("months_held_back", metrics.expiry_held_back.get())
+}
 
 /// How this server and its record are.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", security(("token" = [])), responses(
@@ -30,7 +42,10 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
         }
     }
     record.set("published", published.to_string());
-    let audit = Json::object().with("entries", app.audit.size()).with("checkpoint_size", app.audit.checkpoint().size);
+    let audit = Json::object()
+        .with("entries", app.audit.size())
+        .with("checkpoint_size", app.audit.checkpoint().size)
+        .with("expiry", expiry(&app.ledger.metrics()));
     let keystore = Json::object().with("generation", app.keystore.generation()).with("epoch", app.keystore.epoch());
     let counted = app.events.counted();
     let (sinks, failing) = app.sinks.board.counted();
