@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit_log;
+mod events;
 mod import;
 mod isolation;
 mod machine;
@@ -31,6 +32,8 @@ enum Verb {
     Audit(audit_log::Arguments),
     /// The vector copy: recall, latency, size, and searches over HTTP.
     Vectors(vectors::Arguments),
+    /// Events to consumer groups: how many, how soon, in process and over HTTP.
+    Events(events::Arguments),
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
     /// Whether the record is strictly serializable, seen through the HTTP API.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
             Verb::Import(arguments) => Box::pin(import::run(arguments)).await,
             Verb::Audit(arguments) => audit_log::run(arguments).await,
             Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
+            Verb::Events(arguments) => Box::pin(events::run(arguments)).await,
             Verb::PowerCut(arguments) => power_cut::run(arguments).await,
             Verb::Isolation(arguments) => isolation::run(arguments).await,
             Verb::ServeDisk(arguments) => power_cut::serve(&arguments),

@@ -4,3 +4,4 @@ pub mod fuse;
 pub mod intents;
 #[allow(clippy::unwrap_used, reason = "a test that cannot start its database fails")]
 pub mod postgresql;
+pub mod sink;

@@ -3,6 +3,7 @@
 
 mod configuration;
 mod events;
+mod exactly_once;
 mod examples;
 mod follower;
 mod hub;
