@@ -37,6 +37,8 @@ struct Cursor {
     /// The copy is open, and `at` is where it stands.
     ready: bool,
     at: Option<Position>,
+    /// It was damaged when it was opened, and nothing was done about it yet.
+    damaged: bool,
     remembered: Instant,
 }
 
@@ -57,6 +59,8 @@ pub struct Status {
     /// Changes of the log it has not looked at yet.
     pub lag_changes: u64,
     pub lag_seconds: f64,
+    /// Keys and pieces that are known to be damaged.
+    pub damaged: u64,
     /// Code and words of what keeps it from going on.
     pub error: Option<(String, String)>,
 }
@@ -77,7 +81,7 @@ pub struct Verified {
 
 impl Copy {
     pub fn new(ledger: Ledger, held: Arc<dyn Projection>, shaper: Arc<dyn Shaper>) -> Self {
-        let cursor = Cursor { ready: false, at: None, remembered: Instant::now() };
+        let cursor = Cursor { ready: false, at: None, damaged: false, remembered: Instant::now() };
         let loading = ("copy-loading".to_owned(), "the copy is being opened".to_owned());
         let seen = Seen { at: None, behind_since: None, error: Some(loading) };
         Self { ledger, shaper, held: RwLock::new(held), turn: Turn::new(cursor), seen: Mutex::new(seen) }
@@ -104,6 +108,7 @@ impl Copy {
             position: seen.at,
             lag_changes: published.saturating_sub(seen.at.map_or(0, |position| position.n)),
             lag_seconds: seen.behind_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
+            damaged: held.damaged(),
             error: seen.error.clone(),
         }
     }
@@ -140,7 +145,8 @@ impl Copy {
         let mut cursor = self.turn.lock().await;
         if !cursor.ready {
             let held = self.held();
-            cursor.at = blocking(move || held.ready().map(|()| held.position())).await?;
+            (cursor.at, cursor.damaged) =
+                blocking(move || held.ready().map(|()| (held.position(), held.damaged() > 0))).await?;
             cursor.ready = true;
             let mut seen = self.seen.lock();
             (seen.at, seen.error) = (cursor.at, None);
@@ -148,16 +154,19 @@ impl Copy {
         Ok(cursor)
     }
 
-    /// A copy that has nothing yet is built from the record's present state: the log may begin later.
+    /// A copy that has nothing yet is built from the record's present state: the log may begin later. So is one that
+    /// was found damaged when it was opened, once; should that fail, it goes on as it is, and tells its damage.
     async fn turn_once(&self) -> Result<bool> {
-        let empty = {
+        let anew = {
             let mut cursor = self.turn().await?;
-            if cursor.at.is_some() {
-                return self.step(&mut cursor, None).await;
+            let damaged = std::mem::take(&mut cursor.damaged);
+            match cursor.at {
+                Some(_) if !damaged => return self.step(&mut cursor, None).await,
+                Some(_) => true,
+                None => self.ledger.published()?.is_some(),
             }
-            self.ledger.published()?.is_none()
         };
-        if empty { Ok(false) } else { self.rebuild().await.map(|_| true) }
+        if anew { self.rebuild().await.map(|_| true) } else { Ok(false) }
     }
 
     fn note(&self, error: &Error) {

@@ -109,6 +109,9 @@ impl Projection for Faulty {
     fn position(&self) -> Option<Position> {
         self.inner.position()
     }
+    fn damaged(&self) -> u64 {
+        self.inner.damaged()
+    }
     fn apply(&self, batch: &ChangeBatch) -> Result<()> {
         self.script.around(Call::Apply, Some(()), || self.inner.apply(batch))
     }

@@ -32,6 +32,10 @@ pub trait Projection: Send + Sync + fmt::Debug {
     fn generation(&self) -> u64;
     /// How far this generation is durable; `None`: nothing yet.
     fn position(&self) -> Option<Position>;
+    /// Keys and pieces that are known to be damaged, and are missing until they are applied again.
+    fn damaged(&self) -> u64 {
+        0
+    }
     fn apply(&self, batch: &ChangeBatch) -> Result<()>;
     /// The keys of a range, sorted by (place, key).
     fn entries(&self, range: KeyRange) -> Result<Vec<Entry>>;

@@ -156,13 +156,6 @@ impl VectorIndex {
         self.directory.point(self.number)
     }
 
-    fn damaged(&self) -> usize {
-        let contents = self.contents.read();
-        let unreadable = self.unreadable.lock();
-        let lost = usize::try_from(contents.lost).unwrap_or(usize::MAX);
-        contents.missing.union(&unreadable).count().saturating_add(lost)
-    }
-
     /// The digests of a document's objects, from the file. One that does not open is told apart from every other.
     fn digests(&self, contents: &Contents, table: &Table, document: &Document) -> Result<Vec<[u8; 32]>> {
         let Document { stored, place, .. } = document;
@@ -207,6 +200,12 @@ impl Projection for VectorIndex {
     }
     fn position(&self) -> Option<Position> {
         self.contents.read().position
+    }
+
+    fn damaged(&self) -> u64 {
+        let contents = self.contents.read();
+        let unreadable = self.unreadable.lock();
+        (contents.missing.union(&unreadable).count() as u64).saturating_add(contents.lost)
     }
 
     fn apply(&self, batch: &ChangeBatch) -> Result<()> {
@@ -269,7 +268,7 @@ impl VectorSearch for VectorIndex {
     }
 
     fn stats(&self) -> Stats {
-        let damaged = self.damaged();
+        let damaged = usize::try_from(self.damaged()).unwrap_or(usize::MAX);
         let contents = self.contents.read();
         let sum = |of: fn(&Table) -> usize| contents.tables.values().map(of).sum();
         Stats {

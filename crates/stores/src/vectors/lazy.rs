@@ -117,6 +117,9 @@ impl Projection for VectorCopy {
     fn position(&self) -> Option<Position> {
         self.index(Duration::ZERO).ok()?.position()
     }
+    fn damaged(&self) -> u64 {
+        self.index(Duration::ZERO).map_or(0, |index| index.damaged())
+    }
     fn apply(&self, batch: &ChangeBatch) -> Result<()> {
         self.index(Duration::ZERO)?.apply(batch)
     }

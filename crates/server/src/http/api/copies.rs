@@ -35,7 +35,8 @@ pub fn shown(status: &Status) -> Json {
         .with("generation", status.generation)
         .with("position", status.position.map_or(Json::Null, |position| position.to_string().into()))
         .with("lag_changes", status.lag_changes)
-        .with("lag_seconds", Json::Number(format!("{:.3}", status.lag_seconds).into()));
+        .with("lag_seconds", Json::Number(format!("{:.3}", status.lag_seconds).into()))
+        .with("damaged", status.damaged);
     if let Some((code, message)) = &status.error {
         shown.set("error", Json::object().with("code", &**code).with("message", &**message));
     }

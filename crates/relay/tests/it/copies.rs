@@ -1,0 +1,175 @@
+//! Copies on a real record whose engines fail by a script: nothing is lost, nobody else is held up, and what a copy
+//! does not hold is named.
+
+use crate::stand::Stand;
+use ledger::Resource;
+use model::{ErrorKind, Kind, ResourceKey, Result, Subject};
+use relay::{Relay, Shaper, What};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use stores::{
+    Body, CopyChange, Object, Projection,
+    embed::{Embedder, HashEmbedder},
+    faulty::{Call, Fault, Faulty, Script},
+    vectors::{Basis, CopyKeys, VectorIndex},
+};
+
+/// Of a configuration key, one vector made of its name.
+#[derive(Debug)]
+struct Named;
+
+impl Shaper for Named {
+    fn kind(&self) -> Kind {
+        Kind::Configuration
+    }
+    fn shape(&self, resource: &Resource) -> Result<CopyChange> {
+        let model = HashEmbedder.model().into();
+        let values = HashEmbedder.embed(&[&resource.key.id])?.remove(0).into();
+        Ok(CopyChange {
+            position: resource.position,
+            key: resource.key.clone(),
+            version: resource.version,
+            class: resource.class,
+            subject: Subject::of_tenant(&resource.key.tenant),
+            objects: vec![Object { ordinal: 0, body: Body::Vector { model, source: "test".into(), values } }],
+        })
+    }
+}
+
+#[derive(Debug)]
+struct OneKey;
+
+impl CopyKeys for OneKey {
+    fn take(&self) -> Result<u64> {
+        Ok(1)
+    }
+    fn derive(&self, _: u64, _: &[u8]) -> Result<[u8; 32]> {
+        Ok([9; 32])
+    }
+}
+
+fn index(root: &Path) -> Arc<VectorIndex> {
+    let (model, dimensions) = (HashEmbedder.model().into(), HashEmbedder.dimensions());
+    VectorIndex::open(root, &Basis { model, dimensions, keys: Arc::new(OneKey) }).unwrap()
+}
+
+fn relay(stand: &Stand, copies: Vec<Arc<dyn Projection>>) -> Relay {
+    let relay = Relay::new(&stand.ledger, copies.into_iter().map(|copy| (copy, Arc::new(Named) as _)).collect());
+    relay.start();
+    relay
+}
+
+fn faulty(root: &Path) -> (Arc<dyn Projection>, Arc<Script>) {
+    let script = Arc::new(Script::default());
+    (Faulty::new(index(root), &script), script)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn caught_up(stand: &Stand, relay: &Relay, copy: usize) {
+    let published = stand.ledger.published().unwrap().unwrap().n;
+    until("a copy does not catch up", || relay.status()[copy].position.is_some_and(|at| at.n >= published)).await;
+}
+
+#[tokio::test]
+async fn a_failing_copy_goes_on_where_it_was_and_holds_nobody_up() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let (held, script) = faulty(&root.path().join("a"));
+    let relay = relay(&stand, vec![held, index(&root.path().join("b"))]);
+    caught_up(&stand, &relay, 0).await;
+    for fault in [Fault::Reject(ErrorKind::Retry), Fault::FailAfter(ErrorKind::Retry), Fault::Hold] {
+        script.add(Call::Apply, fault);
+    }
+    for n in 0..40 {
+        stand.put(&format!("key {n}")).await;
+    }
+    // Held in the middle of a batch: the other copy and the writers go on.
+    until("the script is not met", || script.left() == 0).await;
+    stand.put("written while a copy is held").await;
+    caught_up(&stand, &relay, 1).await;
+    let status = &relay.status()[0];
+    assert!(status.lag_changes > 0 && status.error.is_some(), "{status:?}");
+    script.release();
+    caught_up(&stand, &relay, 0).await;
+    let verified = relay.verify("vectors").await.unwrap();
+    assert_eq!((verified.differing, verified.keys), (0, 42));
+    assert_eq!(relay.status()[0].error, None);
+    relay.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_an_engine_dropped_is_named_and_mended() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let (held, script) = faulty(root.path());
+    let relay = relay(&stand, vec![held]);
+    caught_up(&stand, &relay, 0).await;
+    script.add(Call::Apply, Fault::Drop);
+    stand.put("dropped").await;
+    until("the script is not met", || script.left() == 0).await;
+    caught_up(&stand, &relay, 0).await;
+    let verified = relay.verify("vectors").await.unwrap();
+    let named: Vec<_> = verified.differences.iter().map(|one| (&*one.key.id, one.what)).collect();
+    assert_eq!(named, [("dropped", What::Missing)]);
+    let key = ResourceKey::new(&stand.access.tenant, Kind::Configuration, "dropped").unwrap();
+    relay.repair("vectors", &[key]).await.unwrap();
+    assert_eq!(relay.verify("vectors").await.unwrap().differing, 0);
+    relay.close().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails_leaves_the_old_generation_and_no_file() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let (held, script) = faulty(root.path());
+    let relay = relay(&stand, vec![held]);
+    caught_up(&stand, &relay, 0).await;
+    let (generation, files) = (relay.status()[0].generation, fs::read_dir(root.path()).unwrap().count());
+    for call in [Call::Begin, Call::Apply, Call::Adopt] {
+        script.add(call, Fault::Reject(ErrorKind::Retry));
+        relay.rebuild("vectors").await.unwrap_err();
+        assert_eq!((relay.status()[0].generation, script.left()), (generation, 0));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), files, "{call:?}");
+    }
+    stand.put("second").await;
+    caught_up(&stand, &relay, 0).await;
+    let rebuilt = relay.rebuild("vectors").await.unwrap();
+    assert_eq!((rebuilt.differing, rebuilt.keys), (0, 2));
+    assert_ne!(relay.status()[0].generation, generation);
+    relay.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_found_damaged_when_it_is_opened_mends_itself() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    for name in ["first", "second", "third"] {
+        stand.put(name).await;
+    }
+    let before = relay(&stand, vec![index(root.path())]);
+    caught_up(&stand, &before, 0).await;
+    let generation = before.status()[0].generation;
+    before.close().await;
+    drop(before);
+    let file = root.path().join(format!("generation-{generation}.vectors"));
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(6).position(|found| found == b"second").unwrap();
+    bytes[at + 60] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(index(root.path()).damaged(), 1);
+    let again = relay(&stand, vec![index(root.path())]);
+    until("it does not mend itself", || again.status()[0].generation > generation).await;
+    assert_eq!(again.verify("vectors").await.unwrap().differing, 0);
+    assert_eq!(again.status()[0].damaged, 0);
+    again.close().await;
+}
