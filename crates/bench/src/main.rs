@@ -6,6 +6,7 @@ mod events;
 mod import;
 mod isolation;
 mod machine;
+mod metrics;
 mod power_cut;
 mod record;
 mod results;
@@ -34,6 +35,8 @@ enum Verb {
     Vectors(vectors::Arguments),
     /// Events to consumer groups: how many, how soon, in process and over HTTP.
     Events(events::Arguments),
+    /// The metrics copy: remote write and queries through our door against Prometheus alone.
+    Metrics(metrics::Arguments),
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
     /// Whether the record is strictly serializable, seen through the HTTP API.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             Verb::Audit(arguments) => audit_log::run(arguments).await,
             Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
             Verb::Events(arguments) => Box::pin(events::run(arguments)).await,
+            Verb::Metrics(arguments) => Box::pin(metrics::run(arguments)).await,
             Verb::PowerCut(arguments) => power_cut::run(arguments).await,
             Verb::Isolation(arguments) => isolation::run(arguments).await,
             Verb::ServeDisk(arguments) => power_cut::serve(&arguments),

@@ -12,8 +12,9 @@ pub async fn tier(settings: &Settings, listen: SocketAddr) -> Arc<Tier> {
         Ok(login) => login,
         Err(error) => return Arc::new(Tier::nowhere(error.code(), error.to_string())),
     };
-    let scrape = Scrape { address: listen, tenant: HOME_TENANT.to_owned(), every_s: settings.scrape_every_s };
-    let local = LocalOptions { program: settings.prometheus.clone(), scrape: Some(scrape) };
+    let every_s = settings.scrape_every_s;
+    let scrape = (every_s > 0).then(|| Scrape { address: listen, tenant: HOME_TENANT.to_owned(), every_s });
+    let local = LocalOptions { program: settings.prometheus.clone(), scrape };
     let place = settings.metrics.clone();
     // It looks for the program and runs it once to learn its version.
     let opened = tokio::task::spawn_blocking(move || Tier::open(&place, Options { local, login })).await;

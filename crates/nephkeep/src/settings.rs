@@ -63,7 +63,7 @@ pub struct Settings {
     pub prometheus: Option<PathBuf>,
     /// Holds the token for a Prometheus elsewhere.
     pub metrics_token_file: Option<PathBuf>,
-    /// How often our own page is kept, in seconds.
+    /// How often our own page is kept, in seconds; 0 for never.
     pub scrape_every_s: u32,
     /// The policy of topics, where it is not the built-in one.
     pub topics: Option<PathBuf>,
@@ -302,9 +302,9 @@ fn keep_months(wanted: Option<u32>) -> model::Result<u32> {
 /// A query looks back five minutes: pages kept more rarely would have gaps.
 fn scrape_seconds(wanted: Option<u32>) -> model::Result<u32> {
     match wanted.unwrap_or(15) {
-        every @ 1..=120 => Ok(every),
+        every @ 0..=120 => Ok(every),
         other => {
-            let what = "metrics.scrape_seconds lies between 1 and 120";
+            let what = "metrics.scrape_seconds lies between 1 and 120; 0 keeps no page of our own";
             Err(Error::invalid("settings-malformed", what).with("value", other))
         }
     }

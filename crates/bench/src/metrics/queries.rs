@@ -1,0 +1,110 @@
+//! Range queries: long ones over everything, and short ones at the door and at the engine in turn.
+
+use super::engines::{self, Door};
+use crate::{
+    results::{Row, grouped, median, p95},
+    stand::failed,
+};
+use model::Result;
+use serde_json::{Value, json};
+use std::time::Instant;
+use stores::metrics::form;
+
+const LONG: usize = 5;
+const SHORT: usize = 300;
+
+#[derive(Debug)]
+pub struct Asked {
+    days: i64,
+    /// Seconds, at 360 points and at one an hour.
+    coarse_s: f64,
+    fine_s: f64,
+    /// Milliseconds through the door and at the engine itself: middle and 95th.
+    door_ms: (f64, f64),
+    engine_ms: (f64, f64),
+}
+
+pub async fn ask(door: &Door, from_ms: i64, to_ms: i64) -> Result<Asked> {
+    let span = |query: &str, from: i64, step_s: i64| {
+        let numbers = [("start", from / 1_000), ("end", to_ms / 1_000), ("step", step_s)];
+        let mut parameters = vec![("query".to_owned(), query.to_owned())];
+        parameters.extend(numbers.map(|(name, number)| (name.to_owned(), number.to_string())));
+        form(&parameters)
+    };
+    let all = "sum by (region) ({__name__=~\"bench_cell_metric_.*\"})";
+    let length_s = (to_ms - from_ms) / 1_000;
+    let coarse_s = long(door, &span(all, from_ms, (length_s / 360).max(3_600) / 3_600 * 3_600)).await?;
+    let fine_s = long(door, &span(all, from_ms, 3_600)).await?;
+    let one = span("bench_cell_metric_0{cell=\"cell-00000\"}", to_ms - 6 * 3_600_000, 60);
+    let (door_ms, engine_ms) = in_turn(door, &one).await?;
+    Ok(Asked { days: (to_ms - from_ms) / 86_400_000, coarse_s, fine_s, door_ms, engine_ms })
+}
+
+/// The middle of a few.
+async fn long(door: &Door, form: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..LONG {
+        let begun = Instant::now();
+        let body = door.asked(&format!("/prometheus/api/v1/query_range?{form}")).await?;
+        times.push(begun.elapsed().as_secs_f64());
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if answer["data"]["result"].as_array().is_none_or(Vec::is_empty) {
+            return Err(failed("a long query found nothing").with("query", form));
+        }
+    }
+    median(times).ok_or_else(|| failed("no long query was measured"))
+}
+
+type Times = (f64, f64);
+
+async fn in_turn(door: &Door, form: &str) -> Result<(Times, Times)> {
+    let (address, login) = door.engine()?;
+    let ours = door.head(&format!("/prometheus/api/v1/query_range?{form}"))?;
+    let theirs =
+        format!("GET /api/v1/query_range?{form} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {login}\r\n\r\n");
+    let (mut to_door, mut to_engine) = (door.connection().await?, engines::connect(address).await?);
+    let (mut door_ms, mut engine_ms) = (Vec::new(), Vec::new());
+    for _ in 0..SHORT {
+        let begun = Instant::now();
+        engines::asked(&mut to_door, &ours).await?;
+        door_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        engines::asked(&mut to_engine, &theirs).await?;
+        engine_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    let told = |times: Vec<f64>| (median(times.clone()).unwrap_or(f64::INFINITY), p95(&times));
+    Ok((told(door_ms), told(engine_ms)))
+}
+
+impl Asked {
+    pub fn rows(&self, series: usize) -> Vec<Row> {
+        let (added, added_95) = (self.door_ms.0 - self.engine_ms.0, self.door_ms.1 - self.engine_ms.1);
+        vec![
+            Row::new(
+                format!(
+                    "query_range over {} days, {} series in one sum, 360 points",
+                    self.days,
+                    grouped(series as f64)
+                ),
+                "< 1 s",
+                format!("{:.2} s", self.coarse_s),
+                self.coarse_s < 1.0,
+            ),
+            Row::new("the same, a point an hour", "told", format!("{:.2} s", self.fine_s), true),
+            Row::new(
+                "what our door adds to a query_range of one series, 360 points",
+                "≤ 2 ms",
+                format!(
+                    "{added:.2} ms in the middle, {added_95:.2} ms at P95 ({:.2} ms after {:.2} ms)",
+                    self.door_ms.0, self.engine_ms.0
+                ),
+                added <= 2.0,
+            ),
+        ]
+    }
+
+    pub fn details(&self) -> Value {
+        json!({ "coarse_s": self.coarse_s, "fine_s": self.fine_s,
+            "door_ms": [self.door_ms.0, self.door_ms.1], "engine_ms": [self.engine_ms.0, self.engine_ms.1] })
+    }
+}
