@@ -7,10 +7,14 @@ use std::{
     ops::Range,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 /// With fewer left, the next block is written on a thread of its own, so that nobody waits for its fsyncs.
 const AHEAD_AT: u64 = 512;
+
+/// A place that takes nothing is not asked again sooner: every attempt costs reads and syncs, and callers wait for it.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 type Reservation = JoinHandle<Result<Range<u64>>>;
 
@@ -20,18 +24,63 @@ struct Allocator {
     ahead: Option<Reservation>,
 }
 
+/// Why there is no key to hand out, and when that was last tried.
+#[derive(Debug)]
+struct Failed {
+    at: Option<Instant>,
+    error: Error,
+}
+
 #[derive(Debug)]
 pub struct Blocks {
     allocator: Mutex<Allocator>,
+    failed: Mutex<Option<Failed>>,
 }
 
-impl Default for Blocks {
-    fn default() -> Self {
-        Self { allocator: Mutex::new(Allocator { current: 0..0, ahead: None }) }
-    }
+/// The same error for another caller; its cause stays with the first.
+fn again(error: &Error) -> Error {
+    let same = Error::new(error.kind(), error.code(), error.message());
+    error.context().iter().fold(same, |same, (name, value)| same.with(name, value))
 }
 
 impl Blocks {
+    /// `behind`: why no block can be written as the keystore is found.
+    pub fn new(behind: Option<Error>) -> Self {
+        let failed = behind.map(|error| Failed { at: None, error });
+        Self { allocator: Mutex::new(Allocator { current: 0..0, ahead: None }), failed: Mutex::new(failed) }
+    }
+
+    /// Why no key can be handed out. It stands until a block is written, by whoever asks for a key or by `probe`.
+    pub fn failing(&self) -> Option<Error> {
+        self.failed.lock().as_ref().map(|failed| again(&failed.error))
+    }
+
+    /// Tries again, unless somebody just did, so that the end of the cause needs nobody to write.
+    pub fn probe(&self, inner: &Arc<Inner>) {
+        let mut allocator = self.allocator.lock();
+        if !allocator.current.is_empty() {
+            *self.failed.lock() = None;
+        } else if self.failed.lock().is_some()
+            && let Ok(block) = self.next_block(&mut allocator, inner)
+        {
+            allocator.current = block;
+        }
+    }
+
+    fn next_block(&self, allocator: &mut Allocator, inner: &Inner) -> Result<Range<u64>> {
+        let lately = |failed: &&Failed| failed.at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
+        if let Some(failed) = self.failed.lock().as_ref().filter(lately) {
+            return Err(again(&failed.error));
+        }
+        let block = allocator.next_block(inner);
+        let failed = block.as_ref().err().map(|error| Failed { at: Some(Instant::now()), error: again(error) });
+        if let Some(Failed { error, .. }) = &failed {
+            tracing::warn!(code = error.code(), %error, "no key block can be written");
+        }
+        *self.failed.lock() = failed;
+        block
+    }
+
     pub fn take(&self, inner: &Arc<Inner>) -> Result<KeyId> {
         let mut allocator = self.allocator.lock();
         loop {
@@ -42,7 +91,7 @@ impl Blocks {
                     return Ok(KeyId(id));
                 }
             }
-            allocator.current = allocator.next_block(inner)?;
+            allocator.current = self.next_block(&mut allocator, inner)?;
         }
     }
 

@@ -20,8 +20,16 @@ pub fn unreadable(path: &Path, cause: std::io::Error) -> Error {
 }
 
 pub fn unwritable(path: &Path, cause: std::io::Error) -> Error {
-    let words = "a keystore path cannot be written: check free space, mount and permissions, then try again";
-    Error::retry("keystore-unwritable", words).with("path", path.display()).caused_by(cause)
+    let (code, words) = match cause.kind() {
+        Io::StorageFull | Io::QuotaExceeded => {
+            ("disk-full", "there is no space left for the keystore: free some, it goes on by itself")
+        }
+        Io::ReadOnlyFilesystem => {
+            ("keystore-unwritable", "a keystore path is mounted read-only: mount it writable, it goes on by itself")
+        }
+        _ => ("keystore-unwritable", "a keystore path cannot be written: check its disk, mount and permissions"),
+    };
+    Error::retry(code, words).with("path", path.display()).caused_by(cause)
 }
 
 /// Key files belong to the account that runs nephkeep, and nobody else may look.

@@ -10,7 +10,7 @@ use crate::{
     kit::Kit,
     random,
     secret::Secret,
-    settings::{Expect, Settings},
+    settings::{Expect, Lost, Settings},
     state::{FIRST_KEY, Standing, State},
     status::{DirectoryStatus, SlotStatus, Status},
     store::{Beginning, Session, SlotFailure, Store},
@@ -20,7 +20,13 @@ use crate::{
 use bytes::Bytes;
 use model::{Class, Error, Kind, Result, Version};
 use parking_lot::{Mutex, RwLock};
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// One generation in memory.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Inner {
     view: RwLock<Arc<View>>,
     /// One change at a time within this process; the file lock orders processes.
     changing: Mutex<()>,
+    /// The newest generation that is known to be durable in every directory.
+    everywhere: AtomicU64,
 }
 
 impl View {
@@ -100,6 +108,21 @@ fn destroyed(key: KeyId) -> Error {
     Error::not_found("key-destroyed", words).with("key", key.0)
 }
 
+/// Opened, not looked into further than whether it is the one expected.
+fn as_expected(settings: &Settings, expect: Expect) -> Result<Store> {
+    let store = Store::open(settings, expect)?;
+    if expect.min_generation > 0 {
+        let found = store.look()?.header.number;
+        if found < expect.min_generation {
+            let words = "this keystore is older than what was written with it; an old one would bring erased keys back \
+                         and hand key ids out twice: bring the newest generation and slot back";
+            let error = Error::refused("keystore-too-old", words);
+            return Err(error.with("found", found).with("needed", expect.min_generation));
+        }
+    }
+    Ok(store)
+}
+
 impl Inner {
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read())
@@ -119,7 +142,14 @@ impl Inner {
         let mut session = self.store.begin()?;
         let changed = change(&mut session);
         self.adopt(&session.survey);
+        self.confirm(&session);
         Ok((changed?, Destroyed::after(session)))
+    }
+
+    fn confirm(&self, session: &Session<'_>) {
+        if session.is_everywhere() {
+            self.everywhere.fetch_max(session.survey.header.number, Ordering::Release);
+        }
     }
 
     pub fn reserve_block(&self) -> Result<Range<u64>> {
@@ -188,24 +218,24 @@ impl Keystore {
 
     /// Refuses another keystore than expected, and one older than the record or a manifest has seen.
     pub fn open_expecting(settings: &Settings, expect: Expect) -> Result<Self> {
-        let store = Store::open(settings, expect)?;
-        if expect.min_generation > 0 {
-            // Before anything is repaired: an old keystore must not write itself over a newer one.
-            let found = store.look()?.header.number;
-            if found < expect.min_generation {
-                let words = "this keystore is older than what was written with it; an old one would bring erased keys \
-                             back: bring the newest generation and slot back";
-                let error = Error::refused("keystore-too-old", words);
-                return Err(error.with("found", found).with("needed", expect.min_generation));
-            }
-        }
-        Self::over(store)
+        // Looked at before anything is repaired: an old keystore must not write itself over a newer one.
+        Self::over(as_expected(settings, expect)?)
+    }
+
+    /// Whether it opens and is the one expected, changing nothing. Returns its id and newest generation.
+    pub fn look(settings: &Settings, expect: Expect) -> Result<([u8; 16], u64)> {
+        let store = as_expected(settings, expect)?;
+        Ok((store.id, store.look()?.header.number))
     }
 
     pub(crate) fn over(store: Store) -> Result<Self> {
-        let view = View::of(&store.begin()?.survey, Arc::default());
-        let inner = Inner { store, view: RwLock::new(Arc::new(view)), changing: Mutex::default() };
-        Ok(Self { inner: Arc::new(inner), blocks: Blocks::default() })
+        let mut session = store.begin()?;
+        let behind = session.require_directories().err();
+        let view = View::of(&session.survey, Arc::default());
+        let everywhere = AtomicU64::new(if session.is_everywhere() { view.generation } else { 0 });
+        drop(session);
+        let inner = Inner { store, view: RwLock::new(Arc::new(view)), changing: Mutex::default(), everywhere };
+        Ok(Self { inner: Arc::new(inner), blocks: Blocks::new(behind) })
     }
 
     /// Random and permanent; the record stores it to recognise its keystore.
@@ -217,6 +247,23 @@ impl Keystore {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner.view().generation
+    }
+
+    /// The newest generation that is durable in every directory: what the record may demand from now on.
+    #[must_use]
+    pub fn durable_generation(&self) -> u64 {
+        self.inner.everywhere.load(Ordering::Acquire)
+    }
+
+    /// Why no key can be handed out (a directory is full, read-only or away). It stands until a block is written.
+    #[must_use]
+    pub fn failing(&self) -> Option<Error> {
+        self.blocks.failing()
+    }
+
+    /// Tries again to write the block that `failing` tells of, at most twice a second. Reads and writes files.
+    pub fn probe(&self) {
+        self.blocks.probe(&self.inner);
     }
 
     #[must_use]
@@ -302,6 +349,19 @@ impl Keystore {
             }
             let present = keys.iter().filter(|key| state.destroy(**key)).count();
             if present > 0 { session.write_in_new_epoch(state) } else { Ok(()) }
+        };
+        Ok(self.inner.change(change)?.1)
+    }
+
+    /// Goes on although newer generations are lost for good: in a fresh epoch, numbered after them, without the keys that
+    /// they had destroyed, and past every key id that they had handed out. What was sealed under those stays closed.
+    pub fn go_on_without(&self, lost: &Lost) -> Result<Destroyed> {
+        let change = |session: &mut Session<'_>| {
+            let mut state = session.survey.state.clone();
+            lost.newest_key.iter().for_each(|key| state.abandon_up_to(*key));
+            lost.destroyed.iter().for_each(|key| drop(state.destroy(*key)));
+            session.survey.last_number = session.survey.last_number.max(lost.generation);
+            session.write_in_new_epoch(state)
         };
         Ok(self.inner.change(change)?.1)
     }

@@ -37,7 +37,7 @@ pub use codec::{CLEAR_MAX_BYTES, Codec};
 pub use envelope::{Bound, Header as EnvelopeHeader};
 pub use keystore::{Destroyed, Keystore};
 pub use kit::Kit;
-pub use settings::{Expect, Settings};
+pub use settings::{Expect, Lost, Settings};
 pub use status::{DirectoryHealth, DirectoryStatus, SlotHealth, SlotStatus, Status};
 pub use store::SlotFailure;
 

@@ -1,6 +1,6 @@
 //! Where the parts of a keystore lie.
 
-use crate::files;
+use crate::{KeyId, files};
 use model::{Error, Result};
 use std::{
     collections::BTreeSet,
@@ -22,6 +22,16 @@ pub struct Expect {
     pub keystore: Option<[u8; 16]>,
     /// The newest generation that a manifest or the record has seen.
     pub min_generation: u64,
+}
+
+/// What is still known of generations that are lost for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The newest of them.
+    pub generation: u64,
+    /// The newest key that was taken from them.
+    pub newest_key: Option<KeyId>,
+    pub destroyed: Vec<KeyId>,
 }
 
 impl Settings {

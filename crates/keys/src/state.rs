@@ -78,6 +78,11 @@ impl State {
         Ok(first)
     }
 
+    /// Every id up to this one counts as handed out and destroyed, unless its block is here.
+    pub fn abandon_up_to(&mut self, key: KeyId) {
+        self.high_water = self.high_water.max((key.0 / BLOCK_KEYS).saturating_add(1).saturating_mul(BLOCK_KEYS));
+    }
+
     pub fn standing(&self, key: KeyId) -> Standing {
         let (block, leaf) = split(key);
         if key.0 < FIRST_KEY || key.0 >= self.high_water {

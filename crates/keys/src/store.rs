@@ -46,6 +46,8 @@ pub struct Session<'a> {
     pub survey: Survey,
     /// Slots that could not be brought up to the epoch, and confirmed durable.
     pub lagging: Vec<SlotFailure>,
+    /// Why a directory could not be brought up to the generation.
+    behind: Option<Error>,
     _lock: Lock,
 }
 
@@ -125,7 +127,7 @@ impl Store {
     pub fn begin(&self) -> Result<Session<'_>> {
         let lock = Lock::take_first(&self.settings.directories)?;
         let survey = self.look()?;
-        let mut session = Session { store: self, survey, lagging: Vec::new(), _lock: lock };
+        let mut session = Session { store: self, survey, lagging: Vec::new(), behind: None, _lock: lock };
         session.repair_directories();
         session.repair_slots()?;
         session.tidy();
@@ -163,6 +165,7 @@ impl Store {
 impl Session<'_> {
     /// A new generation under the epoch key that is in force: durable in every directory when this returns.
     pub fn write_in_epoch(&mut self, state: State) -> Result<()> {
+        self.require_directories()?;
         if self.lagging.len() == self.store.settings.slots.len() {
             let words = "no slot confirms the current epoch, so nothing new may be sealed under it: repair the slots";
             return Err(self.slots_error("keystore-slots-unconfirmed", words));
@@ -177,6 +180,7 @@ impl Session<'_> {
     /// A new generation under a fresh epoch key, which then replaces the old one in every slot.
     /// `lagging` afterwards names the slots that did not confirm; with none confirmed the old state stays in force.
     pub fn write_in_new_epoch(&mut self, state: State) -> Result<()> {
+        self.require_directories()?;
         let epoch_key = Secret::random()?;
         let header = self.next_header(self.survey.last_epoch + 1, &state);
         let stored = Generation::seal(header, &state, &epoch_key)?.encode();
@@ -198,6 +202,16 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Before anything is written: where one directory takes nothing, the others would grow with every attempt.
+    pub fn require_directories(&mut self) -> Result<()> {
+        self.behind.take().map_or(Ok(()), Err)
+    }
+
+    /// The generation is durable in every directory.
+    pub fn is_everywhere(&self) -> bool {
+        self.survey.directories.iter().all(|health| *health == DirectoryHealth::Current)
+    }
+
     fn next_header(&self, epoch: u64, state: &State) -> Header {
         Header {
             keystore: self.store.id,
@@ -213,6 +227,7 @@ impl Session<'_> {
         self.survey.header = header;
         self.survey.state = state;
         self.survey.stored = stored;
+        self.survey.directories.fill(DirectoryHealth::Current);
     }
 
     fn slots_error(&self, code: &'static str, words: &str) -> Error {
@@ -221,7 +236,7 @@ impl Session<'_> {
         Error::retry(code, words).with("slots", paths.join(", ")).with("causes", causes.join("; "))
     }
 
-    /// A directory that cannot be repaired is reported by `status`, and fails the next write.
+    /// A directory that cannot be repaired is reported by `status`, and fails the next write with this reason.
     fn repair_directories(&mut self) {
         let name = generation::file_name(self.survey.header.number);
         for (directory, health) in self.store.settings.directories.iter().zip(&mut self.survey.directories) {
@@ -230,13 +245,18 @@ impl Session<'_> {
                 // It may have been written by a process that died before it was durable.
                 DirectoryHealth::Current => files::sync_file(&path).and_then(|()| files::sync_directory(directory)),
                 DirectoryHealth::Behind => files::write_durably(&path, &self.survey.stored),
-                DirectoryHealth::Unreachable => continue,
+                DirectoryHealth::Unreachable => files::check_directory(directory),
             };
             match repaired {
+                // Back since the survey: the next one repairs it.
+                Ok(()) if *health == DirectoryHealth::Unreachable => {}
                 Ok(()) => *health = DirectoryHealth::Current,
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a keystore directory lags behind");
-                    *health = DirectoryHealth::Behind;
+                    if *health == DirectoryHealth::Current {
+                        *health = DirectoryHealth::Behind;
+                    }
+                    self.behind = self.behind.take().or(Some(error));
                 }
             }
         }

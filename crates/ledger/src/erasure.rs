@@ -5,16 +5,12 @@
 //! erases.
 
 use crate::{Ledger, connection::classify, read::rows::unsigned, subjects::State};
-use keys::{KeyId, Keystore};
+use keys::KeyId;
 use model::{Access, Action, Error, Result, Subject};
 use tokio_postgres::Client;
 
 const KEY: &str = "SELECT key_id, state FROM nephkeep.subject WHERE tenant = $1 AND subject = $2";
 
-/// The newest key in use, and those that are gone for good.
-const USED: &str = "
-    SELECT max(key_id), false FROM nephkeep.subject HAVING count(*) > 0
-    UNION ALL SELECT key_id, true FROM nephkeep.subject WHERE state = 2";
 const BEGUN: &str = "SELECT key_id FROM nephkeep.subject WHERE state = $1";
 
 /// By a scan: there is no index that only a look before an erasure would use.
@@ -23,20 +19,6 @@ const DOCUMENTS: &str = "SELECT count(*) FROM nephkeep.resource WHERE tenant = $
 /// Only forward: live, erasing, erased.
 const MOVE: &str = "
     UPDATE nephkeep.subject SET state = greatest(state, $3) WHERE tenant = $1 AND subject = $2 RETURNING key_id, state";
-
-/// The record recognises a keystore that was rolled back (RECORD 8): it knows less than was handed out, and would hand
-/// it out again, or it still has what was erased.
-pub(crate) async fn check_keystore(client: &Client, keystore: &Keystore) -> Result<()> {
-    for row in client.query(USED, &[]).await.map_err(|error| classify(&error))? {
-        let key = KeyId(unsigned(row.get(0))?);
-        if !keystore.is_destroyed(key)? && row.get(1) {
-            let message = "this keystore is older than the record: it still has a key that was destroyed by an erasure; \
-                bring the newest generation and slot back";
-            return Err(Error::refused("keystore-too-old", message).with("key", key.0));
-        }
-    }
-    Ok(())
-}
 
 /// Keys of the erasures that have begun and are not complete.
 pub(crate) async fn begun(client: &Client) -> Result<Vec<KeyId>> {
@@ -80,6 +62,7 @@ impl Ledger {
     pub async fn erasure_complete(&self, access: &Access, subject: &Subject) -> Result<()> {
         access.check(Action::Administer, &access.tenant, None)?;
         self.record().lease.check_leading()?;
+        self.record().mark_keystore().await?;
         self.subject_row(MOVE, access, subject, Some(State::Erased)).await?;
         self.forget_documents().await
     }

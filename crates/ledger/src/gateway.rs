@@ -8,6 +8,7 @@ use crate::{
     connection::{ADMINISTRATION, Connector},
     erasure, expiry,
     fetch::Fetcher,
+    keystore_mark::{self, Mark},
     lease::Lease,
     metrics::Metrics,
     migrations::{self, Phase},
@@ -88,13 +89,13 @@ impl Ledger {
     ) -> Result<Self> {
         let mut session = connector.connect("nephkeep migrations", ADMINISTRATION).await?;
         migrations::apply(&mut session.client, Phase::Expand).await?;
-        erasure::check_keystore(&session.client, &keystore).await?;
+        let mark = keystore_mark::check(&mut session.client, &keystore).await?;
         let closed = erasure::begun(&session.client).await?;
         drop(session);
         let (queue, receiver) = mpsc::channel(settings.queue_groups);
         let waiting = Waiting::new(receiver, settings.batch_groups, settings.batch_bytes);
         let room_kb = u32::try_from(settings.queue_bytes / 1024).unwrap_or(u32::MAX).max(1);
-        let record = Arc::new(record(settings, connector, keystore, log)?);
+        let record = Arc::new(record(settings, connector, keystore, log, mark)?);
         record.subjects.close(closed);
         let (stop, stopped) = watch::channel(false);
         let (fetcher, fetchers) = Fetcher::start(&record);
@@ -286,6 +287,7 @@ fn record(
     connector: Connector,
     keystore: Arc<Keystore>,
     log: Arc<TransparencyLog>,
+    mark: Mark,
 ) -> Result<Record> {
     let pool = connector.pool(READERS)?;
     Ok(Record {
@@ -300,6 +302,7 @@ fn record(
         cache: Cache::new(settings.cache_bytes),
         ring: Ring::new(settings.ring_bytes),
         subjects: Subjects::default(),
+        mark,
         offenders: Offenders::default(),
         metrics: Arc::default(),
         holder: uuid::Uuid::new_v4().to_string(),

@@ -37,6 +37,7 @@ pub struct Plan {
 pub const SHIPPED: &[Migration] = &[
     Migration { id: 1, name: "record", sql: include_str!("../migrations/0001_record.sql") },
     Migration { id: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+    Migration { id: 3, name: "keystore", sql: include_str!("../migrations/0003_keystore.sql") },
 ];
 
 /// Only names the advisory lock; two runners take turns.

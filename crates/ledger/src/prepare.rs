@@ -90,6 +90,7 @@ impl Record {
         }
         sealed.locks.sort_unstable();
         sealed.locks.dedup();
+        self.mark_keystore().await?;
         Ok(sealed)
     }
 
@@ -141,8 +142,10 @@ impl Record {
             let (Some(document), Some((_, key_id))) = (&mut member.document, &member.subject) else { continue };
             let Some((current, _)) = self.cache.version(*hash, key) else { continue };
             let bound = Bound { dataset: DATASET, key, version: current + 1 };
-            // One that cannot be sealed stays as it is: the statement tells its caller.
+            // One that cannot be sealed, or whose keystore has a generation that the record does not demand yet, stays as
+            // it is: the statement tells its caller.
             if document.version != current + 1
+                && self.keystore_is_marked()
                 && let Ok(sealed) = self.keystore.seal(*key_id, document.class, bound, &document.canonical)
             {
                 (document.sealed, document.content_tag) = (sealed.envelope, sealed.content_tag);

@@ -1,14 +1,12 @@
 //! What the server itself needs of the record, across tenants: its caches of principals and subscriptions, the
-//! positions of hub delivery, readiness. Nothing here leaves the process: it carries no `Access` and no release.
+//! positions of hub delivery. Nothing here leaves the process: it carries no `Access` and no release.
 
 use crate::{
     Change, ChangePage, Ledger, Resource, changes,
-    clock::Moment,
     committer::Stored,
     connection::{discard_if_gone, reader},
     gateway::opened,
     read::rows::{Tenants, envelope, signed, unsigned, unsigned_int},
-    record::Refusing,
 };
 use deadpool_postgres::Object;
 use model::{Class, Error, Kind, Position, ResourceKey, Result, Tenant};
@@ -17,9 +15,6 @@ use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 
 /// How long a snapshot may be ahead of what is published.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a refused write keeps this server from being ready.
-pub(crate) const REFUSING_FOR: Duration = Duration::from_secs(10);
 
 /// One descent per tenant finds the tenants, one index range per tenant its resources: never a scan of the table.
 const OF_KIND: &str = "
@@ -52,34 +47,6 @@ const FORGET: &str = "
     DELETE FROM nephkeep.consumer WHERE tenant = $1 AND consumer = $2";
 
 impl Ledger {
-    /// Whether the record can be read and, on a leader, written now; the error says why not.
-    ///
-    /// A refusal of PostgreSQL (a full disk) or of the audit log counts for ten seconds: then requests are let in again
-    /// to find out, so that the end of the cause needs nobody to notice it.
-    pub async fn ready(&self) -> Result<()> {
-        let record = self.record();
-        if let Some(why) = record.stopped.get() {
-            return Err(Error::bug(why.clone()));
-        }
-        if self.inner.tasks_ended() {
-            return Err(Error::bug("a task of the record has ended unexpectedly; restart this server"));
-        }
-        let refusing = record.refusing.lock().clone();
-        if let Some(Refusing { code, message, at }) = refusing
-            && Moment::now().since(at) < REFUSING_FOR
-        {
-            return Err(Error::retry(code, message));
-        }
-        if let Some(error) = record.log.failing(REFUSING_FOR) {
-            return Err(error);
-        }
-        let head = "SELECT 1 FROM nephkeep.log_head WHERE shard = $1";
-        match self.rows(head, &[&i32::from(record.shard().0)]).await?.first() {
-            Some(_) => Ok(()),
-            None => Err(Error::retry("record-starting", "the record has no head for this shard yet")),
-        }
-    }
-
     /// Every live resource of a kind the server caches (principals, subscriptions), and the position it was read at.
     pub async fn everywhere(&self, kind: Kind) -> Result<(Vec<Resource>, Position)> {
         let record = self.record();
@@ -165,7 +132,7 @@ impl Ledger {
 
 /// Readers' sessions are read-only by default; this transaction is not, and it is not serializable, so that it can
 /// never make the committer's statement fail.
-async fn write_apart(
+pub(crate) async fn write_apart(
     client: &mut Object,
     text: &str,
     parameters: &[&(dyn ToSql + Sync)],

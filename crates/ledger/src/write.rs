@@ -6,8 +6,8 @@ use crate::{
     connection::reader,
     gateway::opened,
     prepare::{self, Sealed, Versions},
+    readiness::AUDIT_REFUSING_FOR,
     recall, refusal, subjects,
-    system::REFUSING_FOR,
 };
 use model::{Access, Action, Error, ResourceKey, Result, Subject};
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ impl Ledger {
         // What is read at the commit can be noted only after it: not begun while notes cannot be written.
         if !group.reads.is_empty()
             && !group.writes.is_empty()
-            && let Some(error) = record.log.failing(REFUSING_FOR)
+            && let Some(error) = record.log.failing(AUDIT_REFUSING_FOR)
         {
             return Err(error);
         }

@@ -13,6 +13,7 @@ mod exit;
 mod import;
 mod initialise;
 mod input;
+mod keystore;
 mod layout;
 mod metrics;
 mod output;

@@ -1,18 +1,19 @@
 //! What a server is made of, put together in the right order and taken apart in reverse. Concrete engines are named
 //! here and nowhere else.
 //!
-//! Keys come first (nothing is sealed without them), then the audit log (nothing is released without it), then the
-//! record, and last the door. A start that fails half-way takes apart what it had put together.
+//! Keys are looked at first (nothing is sealed without them), then comes the audit log (nothing is released without it),
+//! then the record, which says how new the keystore must be that is opened for it, and last the door. A start that fails half-way takes apart what it had put together.
 
 use crate::{
     bootstrap, continuity,
     exit::{Failure, Outcome},
+    keystore,
     layout::{self, Layout},
     metrics,
     settings::{Record, Settings},
 };
 use audit::TransparencyLog;
-use keys::{Expect, Keystore};
+use keys::Keystore;
 use ledger::{
     Leadership, Ledger,
     connection::{Connector, RecordUrl},
@@ -53,7 +54,7 @@ impl Stack {
     ) -> Outcome<Self> {
         // A taken port is the commonest reason to give up: found before anything else is started.
         let listen = free(settings.listen).await.map_err(Failure::environment)?;
-        let keystore = Arc::new(keystore(layout, settings).map_err(Failure::environment)?);
+        keystore::look(layout, settings).map_err(Failure::environment)?;
         let audit = audit(settings).map_err(Failure::environment)?;
         let told = audit.last_write(Shard(0));
         continuity::before(&settings.record, told).map_err(Failure::environment)?;
@@ -64,7 +65,7 @@ impl Stack {
         };
         let (local, url) = record.map_err(Failure::environment)?;
         let metrics = metrics::tier(settings, listen).await;
-        let base = Base { keystore, audit: Arc::new(audit), url, flock: local.is_some(), told, metrics };
+        let base = Base { audit: Arc::new(audit), url, flock: local.is_some(), told, metrics };
         let opened = tokio::select! {
             biased;
             () = interrupted => Err(Failure::environment(start_interrupted())),
@@ -158,7 +159,6 @@ fn events(settings: &Settings, ledger: &Ledger) -> Result<Arc<Events>> {
 
 /// What the record and the door stand on.
 struct Base {
-    keystore: Arc<Keystore>,
     audit: Arc<TransparencyLog>,
     url: RecordUrl,
     /// The record is local: we hold its lock, so no predecessor can be alive.
@@ -180,13 +180,16 @@ impl Base {
             ..ledger::Settings::default()
         };
         let connector = Connector::new(&self.url).map_err(Failure::environment)?;
-        let ledger = Ledger::open(own, connector, Arc::clone(&self.keystore), Arc::clone(&self.audit)).await;
+        let keystore = keystore::open(layout, settings, &connector).await;
+        let keystore = Arc::new(keystore.map_err(Failure::environment)?);
+        let ledger = Ledger::open(own, connector, Arc::clone(&keystore), Arc::clone(&self.audit)).await;
         let ledger = ledger.map_err(Failure::environment)?;
         let bound = async {
             self.continues(&ledger).map_err(Failure::environment)?;
-            let relay = relay(settings, &ledger, &self.keystore);
+            keystore::remember(layout, &keystore).map_err(Failure::environment)?;
+            let relay = relay(settings, &ledger, &keystore);
             let events = events(settings, &ledger).map_err(Failure::environment)?;
-            let server = self.bind(layout, listen, &ledger, (&relay, events)).await?;
+            let server = self.bind(layout, listen, (&keystore, &ledger), (&relay, events)).await?;
             Ok((relay, server))
         };
         match Box::pin(bound).await {
@@ -213,12 +216,12 @@ impl Base {
         &self,
         layout: &Layout,
         listen: SocketAddr,
-        ledger: &Ledger,
+        (keystore, ledger): (&Arc<Keystore>, &Ledger),
         (relay, events): (&Arc<Relay>, Arc<Events>),
     ) -> Outcome<Server> {
         let parts = Parts {
             ledger: ledger.clone(),
-            keystore: Arc::clone(&self.keystore),
+            keystore: Arc::clone(keystore),
             audit: Arc::clone(&self.audit),
             relay: Arc::clone(relay),
             events,
@@ -251,14 +254,8 @@ fn audit(settings: &Settings) -> Result<TransparencyLog> {
     TransparencyLog::open_with(&settings.audit())
 }
 
-/// The keystore that this directory was initialised with, and no other.
-fn keystore(layout: &Layout, settings: &Settings) -> Result<Keystore> {
-    let expected = fs::read_to_string(layout.keystore_id()).ok();
-    let keystore = expected.and_then(|text| hex::decode(text.trim()).ok()).and_then(|id| id.try_into().ok());
-    Keystore::open_expecting(&settings.keystore(), Expect { keystore, min_generation: 0 })
-}
-
-async fn record(record: &Record, settings: &Settings) -> Result<(Option<Local>, RecordUrl)> {
+/// A local one is started here; who asks for it stops it.
+pub async fn record(record: &Record, settings: &Settings) -> Result<(Option<Local>, RecordUrl)> {
     match record {
         Record::Local(directory) => {
             let options = LocalOptions { binaries: settings.postgresql_bin.clone(), ..LocalOptions::default() };

@@ -306,8 +306,16 @@ fn a_directory_that_is_away_allows_reading_and_refuses_new_blocks() {
     assert_eq!(again.status().unwrap().directories[1].health, DirectoryHealth::Unreachable);
     assert_eq!(again.take_key().unwrap_err().code(), "keystore-unreadable");
     fs::rename(&away, &room.settings.directories[1]).unwrap();
+    until_it_works(&again);
     again.take_key().unwrap();
     assert!(again.status().unwrap().is_healthy());
+}
+
+fn until_it_works(keystore: &Keystore) {
+    while keystore.failing().is_some() {
+        keystore.probe();
+        std::thread::yield_now();
+    }
 }
 
 fn newest_file(directory: &Path) -> std::path::PathBuf {
@@ -425,4 +433,56 @@ fn files_damaged_in_every_copy_are_corrupt_and_named() {
         paths.iter().zip(&whole).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     }
     Keystore::open(&room.settings).unwrap();
+}
+
+/// Root ignores modes: a file in the place of the temporary one, which cannot be removed, stands for a disk that takes
+/// nothing.
+#[test]
+fn a_directory_that_takes_nothing_is_told_until_it_does_and_the_others_do_not_grow() {
+    let (room, keystore) = created();
+    let directory = &room.settings.directories[1];
+    let blocked: Vec<_> = (1..9)
+        .map(|number| directory.join(generation::file_name(number) + ".temporary"))
+        .inspect(|path| fs::create_dir_all(path.join("not-empty")).unwrap())
+        .collect();
+    assert_eq!(keystore.durable_generation(), 1);
+    assert!(keystore.failing().is_none());
+    for _ in 0..3 {
+        assert_eq!(keystore.take_key().unwrap_err().code(), "keystore-unwritable");
+        assert_eq!(keystore.rotate_epoch().unwrap_err().code(), "keystore-unwritable");
+    }
+    let told = keystore.failing().unwrap();
+    assert_eq!((told.code(), told.kind()), ("keystore-unwritable", model::ErrorKind::Retry));
+    assert!(told.fact("path").is_some_and(|path| path.contains("generation-")), "{told}");
+    keystore.probe();
+    assert!(keystore.failing().is_some(), "tried again too soon, or believed");
+    assert_eq!(keystore.durable_generation(), 1, "what one directory lacks is not demanded of anybody");
+    let grown = crate::files::names(&room.settings.directories[0]).unwrap();
+    assert!(grown.iter().filter(|name| generation::number_of(name).is_some()).count() <= 3, "{grown:?}");
+    drop(keystore);
+
+    // Found at the start, it is told before anybody needs a key; the end of the cause needs nobody to write.
+    let again = Keystore::open(&room.settings).unwrap();
+    assert_eq!(again.failing().unwrap().code(), "keystore-unwritable");
+    blocked.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+    until_it_works(&again);
+    again.take_key().unwrap();
+    assert_eq!(again.durable_generation(), again.generation());
+}
+
+#[test]
+fn a_keystore_goes_on_without_lost_generations_and_hands_no_id_out_twice() {
+    let (_room, keystore) = created();
+    let (kept, doomed) = (keystore.take_key().unwrap(), keystore.take_key().unwrap());
+    let (readable, erased) = (seal(&keystore, kept, "a"), seal(&keystore, doomed, "b"));
+    let newest = KeyId(FIRST_KEY + 5 * BLOCK_KEYS + 3);
+    let lost = Lost { generation: 40, newest_key: Some(newest), destroyed: vec![doomed] };
+    assert!(keystore.go_on_without(&lost).unwrap().is_complete());
+    assert_eq!((keystore.generation(), keystore.durable_generation()), (41, 41));
+    assert_eq!(open(&keystore, "a", &readable).unwrap(), clear());
+    assert_eq!(open(&keystore, "b", &erased).unwrap(), Opened::Erased);
+    assert!(keystore.is_destroyed(newest).unwrap(), "its document is gone, not the keystore unknown to it");
+    let taken: Vec<_> = (0..BLOCK_KEYS).map(|_| keystore.take_key().unwrap()).collect();
+    assert!(taken.last().unwrap() > &newest);
+    assert!(taken.iter().all(|key| key.0 < FIRST_KEY + BLOCK_KEYS || key > &newest), "{:?}", taken.last());
 }

@@ -2,7 +2,10 @@
 
 use crate::opened::{Opened, connector, group, key, quick, tenant, write};
 use keys::Keystore;
-use ledger::{Content, Ledger, Op, Settings};
+use ledger::{
+    Content, Ledger, Op, Settings,
+    keystore_mark::{self, Demand},
+};
 use model::{Access, Role, Subject};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -124,5 +127,52 @@ async fn a_keystore_rolled_back_behind_an_erasure_or_a_key_in_use_is_refused() {
     assert_eq!(open(&full).await, None);
     erase(&opened).await;
     assert_eq!(open(&full).await.as_deref(), Some("keystore-too-old"));
-    assert_eq!(open(&empty).await.as_deref(), Some("key-unknown"));
+    assert_eq!(open(&empty).await.as_deref(), Some("keystore-too-old"));
 }
+
+/// What one copy of the keystore lacks is not always a key: a further version, a fresh epoch, a new root.
+#[tokio::test]
+async fn a_record_demands_every_generation_that_it_was_written_with_and_names_its_keystore() {
+    let opened = Opened::new().await;
+    let kept = crate::shared::directory();
+    let demanded = async || keystore_mark::demand(&connector(&opened.config)).await.unwrap().unwrap();
+    let open = async |keys: keys::Settings| {
+        let keystore = Arc::new(Keystore::open(&keys).unwrap());
+        Ledger::open(quick(), connector(&opened.config), keystore, opened.log.clone()).await.map(drop)
+    };
+    let keystore = opened.keystore.id();
+    assert_eq!(demanded().await, Demand { keystore, generation: 1 });
+    put(&opened, "a", "sealed under a block of generation 2").await.unwrap();
+    assert_eq!(demanded().await, Demand { keystore, generation: opened.keystore.generation() });
+
+    let key = opened.ledger.subject_key(&admin(), &customer()).await.unwrap();
+    let keys = opened.keys().directories[0].parent().unwrap().to_owned();
+    for (name, change) in CHANGES {
+        let old = kept.path().join(name);
+        copy(&keys, &old);
+        change(&opened.keystore, key);
+        // Each way in which the record learns of it.
+        match name {
+            "version" => drop(put(&opened, "a", "sealed under the new version").await.unwrap()),
+            "epoch" => opened.ledger.mark_keystore().await.unwrap(),
+            _ => drop(keystore_mark::raise(&connector(&opened.config), &opened.keystore).await.unwrap()),
+        }
+        let generation = opened.keystore.generation();
+        assert_eq!(demanded().await, Demand { keystore, generation }, "{name}");
+        let refused = open(keys::Settings::under(&old)).await.unwrap_err();
+        assert_eq!(refused.code(), "keystore-too-old", "{name}");
+        assert_eq!(refused.fact("needed"), Some(generation.to_string().as_str()), "{name}");
+    }
+    open(opened.keys()).await.unwrap();
+    let other = keys::Settings::under(&kept.path().join("other"));
+    drop(Keystore::create(&other).unwrap());
+    assert_eq!(open(other).await.unwrap_err().code(), "keystore-other");
+    assert_eq!(demanded().await.keystore, keystore);
+}
+
+type Change = fn(&Keystore, keys::KeyId);
+const CHANGES: [(&str, Change); 3] = [
+    ("version", |keystore, key| assert!(keystore.rotate_key(key).unwrap() > 1)),
+    ("epoch", |keystore, _| assert!(keystore.rotate_epoch().unwrap().is_complete())),
+    ("root", |keystore, _| assert!(keystore.rotate_root(|_| Ok(())).unwrap().1.is_complete())),
+];

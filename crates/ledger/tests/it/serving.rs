@@ -190,23 +190,57 @@ async fn the_doctor_finds_nothing_wrong_with_a_sound_record() {
     opened.ledger.close().await;
 }
 
+/// A disk that is full for batches and, a sequence counts them, for those who look whether it still is.
+const FULL: &str = "
+    CREATE SEQUENCE looks;
+    CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+    CREATE FUNCTION no_room() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM nextval('looks');
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON nephkeep.resource FOR EACH ROW EXECUTE FUNCTION full_disk();
+    CREATE EVENT TRIGGER no_room ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION no_room()";
+const ROOM_AGAIN: &str = "DROP EVENT TRIGGER no_room; DROP TRIGGER full_disk ON nephkeep.resource";
+
 #[tokio::test]
-async fn a_full_disk_is_told_and_this_server_is_not_ready_until_a_write_succeeds() {
+async fn a_full_disk_is_told_and_this_server_is_not_ready_until_there_is_room_again() {
     let opened = Opened::new().await;
     opened.ledger.ready().await.unwrap();
     let sql = opened.sql().await;
-    sql.batch_execute(
-        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-         CREATE TRIGGER full_disk BEFORE INSERT ON nephkeep.resource FOR EACH ROW EXECUTE FUNCTION full_disk()",
-    )
-    .await
-    .unwrap();
+    sql.batch_execute(FULL).await.unwrap();
     assert_eq!(opened.one("a", Op::Create, "1").await.unwrap_err().code(), "disk-full");
-    let told = opened.ledger.ready().await.unwrap_err();
-    assert_eq!((told.code(), told.kind()), ("disk-full", ErrorKind::Retry));
-    sql.batch_execute("DROP TRIGGER full_disk ON nephkeep.resource").await.unwrap();
+    // However long ago the last write was.
+    while opened.number("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM looks").await < 2 {
+        let told = opened.ledger.ready().await.unwrap_err();
+        assert_eq!((told.code(), told.kind()), ("disk-full", ErrorKind::Retry));
+        tokio::task::yield_now().await;
+    }
+    sql.batch_execute(ROOM_AGAIN).await.unwrap();
+    // Nobody writes.
+    while opened.ledger.ready().await.is_err() {
+        tokio::task::yield_now().await;
+    }
     opened.one("a", Op::Create, "1").await.unwrap();
+    opened.assert_sound().await;
+}
+
+/// Where the next generation would be written stands something that does not go away: root would ignore a mode.
+#[tokio::test]
+async fn a_keystore_that_takes_nothing_is_told_by_writes_and_readiness_until_it_does() {
+    let opened = Opened::new().await;
+    let directory = opened.keys().directories[1].clone();
+    let stones: Vec<_> =
+        (2..6).map(|number| directory.join(format!("generation-{number:012}.keystore.temporary"))).collect();
+    stones.iter().for_each(|stone| std::fs::create_dir_all(stone.join("heavy")).unwrap());
     opened.ledger.ready().await.unwrap();
+    let refused = opened.one("a", Op::Create, "1").await.unwrap_err();
+    assert_eq!((refused.code(), refused.kind()), ("keystore-unwritable", ErrorKind::Retry));
+    let told = opened.ledger.ready().await.unwrap_err();
+    assert_eq!((told.code(), told.context().len()), ("keystore-unwritable", 0), "{told}");
+    stones.iter().for_each(|stone| std::fs::remove_dir_all(stone).unwrap());
+    while opened.ledger.ready().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    opened.one("a", Op::Create, "1").await.unwrap();
     opened.assert_sound().await;
 }

@@ -1,5 +1,6 @@
 //! What `nephkeep doctor` looks at. A check returns findings; it repairs nothing.
 
+mod keystore;
 mod machine;
 mod metrics;
 mod places;
@@ -54,6 +55,7 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
             found.push(Finding::ok("settings", layout.settings().display().to_string()));
             found.extend(places::disks(layout, settings));
             found.extend(places::keystore(settings));
+            found.push(keystore::examine(layout, settings));
             found.extend(places::credentials(layout));
             found.extend(service::examine(layout, settings).await);
             found.extend(record::examine(layout, settings).await);

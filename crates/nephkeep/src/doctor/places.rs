@@ -36,6 +36,7 @@ pub fn directory(layout: &Layout) -> Vec<Finding> {
 
 pub fn disks(layout: &Layout, settings: &Settings) -> Vec<Finding> {
     let mut places = vec![layout.root().to_path_buf(), settings.objects.clone(), settings.audit_directory.clone()];
+    places.extend(settings.key_directories.iter().chain(&settings.slots).cloned());
     if let Record::Local(path) = &settings.record {
         places.push(path.clone());
     }

@@ -10,22 +10,28 @@ use crate::{
 use ledger::{
     connection::Connector,
     doctor::{self, Fact, Verdict},
+    keystore_mark::{self, Demand},
 };
 use model::Shard;
 
 pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
     if matches!(settings.record, Record::Local(_)) && running::find(layout).is_none() {
-        return Vec::new();
+        let found = "its PostgreSQL does not run: what it demands of the keystore, its settings and schema were not checked";
+        return vec![Finding::warn("record", found, "nephkeep up, then nephkeep doctor")];
     }
     match facts(settings).await {
-        Ok(facts) => facts.into_iter().map(finding).collect(),
+        Ok((facts, demand)) => {
+            let mut found: Vec<_> = facts.into_iter().map(finding).collect();
+            found.extend(demand.map(|demand| super::keystore::demanded(layout, settings, demand)));
+            found
+        }
         Err(error) => vec![Finding::error("record", &error)],
     }
 }
 
-async fn facts(settings: &Settings) -> model::Result<Vec<Fact>> {
+async fn facts(settings: &Settings) -> model::Result<(Vec<Fact>, Option<Demand>)> {
     let connector = Connector::new(&wiring::record_url(&settings.record)?)?;
-    doctor::examine(&connector, Shard(0)).await
+    Ok((doctor::examine(&connector, Shard(0)).await?, keystore_mark::demand(&connector).await?))
 }
 
 fn finding(fact: Fact) -> Finding {

@@ -97,3 +97,52 @@ fn two_servers_on_one_directory_are_refused_and_dry_runs_change_nothing() {
     home.run(&["down", "--dry-run"]).exits(0);
     home.run(&["status"]).exits(0);
 }
+
+#[test]
+fn status_tells_what_runs_or_that_nothing_does_in_both_forms() {
+    let home = Home::new();
+    let absent = home.run(&["status", "-o", "json"]).exits(1).json();
+    assert_eq!((&absent["state"], &absent["initialised"]), (&"not running".into(), &false.into()));
+    let up = home.up().json();
+    let told = home.run(&["status", "-o", "json"]).exits(0).json();
+    assert_eq!((&told["state"], &told["url"], &told["pid"]), (&"running".into(), &up["url"], &up["pid"]));
+    assert_eq!(told["directory"], home.directory().to_str().unwrap());
+    let (incarnation, published) = (&told["incarnation"], &told["server"]["record"]["published"]);
+    assert!(published.as_str().unwrap().contains(incarnation.as_str().unwrap()), "{told}");
+    let table = home.run(&["status"]).exits(0).out;
+    let row = |name: &str| {
+        let line = table.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name}: {table}")).split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!(row("state"), "running");
+    assert_eq!(row("url"), up["url"].as_str().unwrap());
+    assert_eq!(row("pid"), up["pid"].to_string());
+    assert_eq!(row("incarnation"), incarnation.as_str().unwrap());
+    assert_eq!(row("record.role"), "leader");
+
+    home.run(&["down"]).exits(0);
+    let stopped = home.run(&["status", "-o", "json"]).exits(1).json();
+    assert_eq!((&stopped["state"], &stopped["initialised"]), (&"not running".into(), &true.into()));
+    assert!(home.run(&["status"]).exits(1).out.contains("not running"));
+}
+
+/// Killed, it still holds the directory for a moment: a start waits for that, and for nothing else.
+#[test]
+fn a_start_waits_for_a_holder_that_is_dying_and_for_none_that_lives() {
+    let home = Home::new();
+    let dying = home.up().json()["pid"].as_u64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-9", &dying]).status().unwrap().success());
+    let up = home.up().json();
+    assert_ne!(up["pid"].to_string(), dying);
+    assert!(home.run(&["up", "--detach"]).exits(4).err.contains("error[directory-in-use]"));
+
+    home.run(&["down"]).exits(0);
+    let lock = fs::File::options().write(true).open(home.directory().join("run/server.pid")).unwrap();
+    lock.lock().unwrap();
+    let listen = format!("127.0.0.1:{}", home.port);
+    let mut start = home.command();
+    start.args(["up", "--detach", "--listen", &listen]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = start.spawn().unwrap();
+    drop(lock);
+    Done::from(child.wait_with_output().unwrap()).exits(0);
+}

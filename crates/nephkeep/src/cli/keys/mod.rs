@@ -3,6 +3,7 @@
 
 mod erase;
 mod kit;
+mod older;
 mod root;
 
 use super::{Global, status::flatten};

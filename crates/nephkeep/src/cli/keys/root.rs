@@ -1,7 +1,7 @@
 //! `keys rotate-root` and `keys recover`: a new root, a new host key. The root's private key is handled here, on the
 //! keystore's own machine, and goes into the kit file and nowhere else.
 
-use super::{kit::write_page, open};
+use super::{kit::write_page, older, open};
 use crate::{
     cli::{Global, confirm_incarnation},
     client::Call,
@@ -9,10 +9,12 @@ use crate::{
     output::{self, Report},
     routes, running,
     settings::Settings,
+    wiring,
 };
 use audit::{Entry, TransparencyLog};
 use clap::Args;
-use keys::{Kit, kit};
+use keys::{Keystore, Kit, kit};
+use ledger::{connection::Connector, keystore_mark};
 use model::{Error, Hlc, Result};
 use reqwest::Method;
 use serde_json::json;
@@ -44,12 +46,18 @@ pub struct RotateRoot {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  nephkeep down && nephkeep keys recover --kit /media/usb/recovery-kit.txt && nephkeep up\n  \
-    nephkeep keys recover --kit kit.txt --dry-run"
+    nephkeep keys recover --kit kit.txt --dry-run\n  \
+    nephkeep keys recover --kit kit.txt --accept-older 17    when every newer generation than 17 is lost for good\n\n\
+    --accept-older starts the record, makes a generation that is newer than the one it demands, and says what is lost:\n\
+    what was sealed under keys of the lost generations reads as erased for ever; what was erased since stays erased."
 )]
 pub struct Recover {
     /// The kit, or a typed-in page
     #[arg(long, value_name = "FILE")]
     kit: PathBuf,
+    /// Go on with this generation of the keystore, although the record demands a newer one: everything newer is lost for good
+    #[arg(long, value_name = "GENERATION")]
+    accept_older: Option<u64>,
     /// Show what would be replaced
     #[arg(long)]
     dry_run: bool,
@@ -70,6 +78,7 @@ pub async fn rotate(global: &Global, verb: &RotateRoot) -> Outcome {
     // The act is in the audit log before the key exists.
     global.client()?.send(Call::new(Method::POST, routes::ROOT_ROTATIONS)).await?;
     let (kit, destroyed) = keystore.rotate_root(|kit| write(kit, verb))?;
+    demand(global, &keystore).await;
     let id = hex::encode(kit.keystore());
     let facts = vec![("kit", verb.kit.display().to_string()), ("keystore", id.clone())];
     let complete = destroyed.is_complete();
@@ -79,6 +88,18 @@ pub async fn rotate(global: &Global, verb: &RotateRoot) -> Outcome {
         "move the kit to another machine or print it, then delete it here; the old kit opens nothing any more",
     );
     if complete { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
+}
+
+/// A copy of the keystore from before, which the old kit opens, is refused by the record from now on.
+async fn demand(global: &Global, keystore: &Keystore) {
+    let raised = async {
+        let settings = Settings::load(&global.layout()?, None)?;
+        let connector = Connector::new(&wiring::record_url(&settings.record)?)?;
+        Ok::<_, Failure>(keystore_mark::raise(&connector, keystore).await?)
+    };
+    if let Err(Failure::Error { error, .. }) = raised.await {
+        output::note(&format!("the record will demand the new generation from its next start on: {error}"));
+    }
 }
 
 /// Both files or none: a kit of a root that never came into force would deceive.
@@ -99,12 +120,23 @@ pub async fn recover(global: &Global, verb: &Recover) -> Outcome {
     let root = Kit::read(&verb.kit)?;
     if verb.dry_run {
         output::note(&format!("dry run: {} would be replaced, every slot rewritten", settings.host_key.display()));
+        if let Some(generation) = verb.accept_older {
+            output::note(&format!(
+                "dry run: generation {generation} would be made the newest, past what the record demands"
+            ));
+        }
         return Ok(());
     }
     // No server may run: it would go on with the old host key.
     let held = running::hold(&layout)?;
-    record(&settings).await.map_err(Failure::environment)?;
+    let action = if verb.accept_older.is_some() { "keystore-accept-older" } else { "host-key-recover" };
+    record(&settings, action).await.map_err(Failure::environment)?;
     let keystore = kit::recover(&root, &settings.keystore()).map_err(Failure::environment)?;
+    if let Some(generation) = verb.accept_older {
+        older::accept(&settings, &keystore, generation).await?.print(global.output)?;
+        drop(held);
+        return Ok(());
+    }
     drop(held);
     let (key, generation) = (settings.host_key.display().to_string(), keystore.generation());
     let value = json!({ "host_key": key, "generation": generation, "epoch": keystore.epoch() });
@@ -112,14 +144,14 @@ pub async fn recover(global: &Global, verb: &Recover) -> Outcome {
 }
 
 /// A server does this for what goes through it; here nothing runs, so the log is opened for one entry.
-async fn record(settings: &Settings) -> Result<()> {
+async fn record(settings: &Settings, action: &str) -> Result<()> {
     let log = TransparencyLog::open_with(&settings.audit())?;
     let micros = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
     let entry = Entry::Act {
         hlc: Hlc::from_micros(micros).0,
         principal: "owner-of-the-directory".into(),
         tenant: server::identity::principals::HOME_TENANT.into(),
-        action: "host-key-recover".into(),
+        action: action.into(),
         outcome: "ordered".into(),
         detail: String::new(),
     };

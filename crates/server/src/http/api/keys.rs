@@ -1,7 +1,8 @@
 //! Keys: how the keystore is, rotations, erasure of a customer.
 //!
 //! An erasure is durable in the audit log before the record and the keystore (RECORD 11): then the record refuses new
-//! documents of the subject, then the key is destroyed everywhere, then the record says so. Ordering it again goes on
+//! documents of the subject, then the key is destroyed everywhere, then the record says so. After each change of the
+//! keystore the record demands the new generation (RECORD 8). Ordering it again goes on
 //! where a stop or a slot that was away left it.
 
 use super::{answer, shapes, wrong};
@@ -65,6 +66,7 @@ pub async fn rotate(State(app): State<App>, mut call: Call) -> Answer {
             of_installation(&app, &call.access, "epoch-rotate").await?;
             act(&app, &call.access, "epoch-rotate", "ordered", String::new()).await?;
             let outcome = on_keystore(&app, Keystore::rotate_epoch).await?;
+            app.ledger.mark_keystore().await?;
             Ok(answer(StatusCode::OK, &told(&outcome)))
         }
         Some("subject") => {
@@ -72,6 +74,7 @@ pub async fn rotate(State(app): State<App>, mut call: Call) -> Answer {
             let key = app.ledger.subject_key(&call.access, &subject).await?;
             act(&app, &call.access, "key-rotate", "ordered", subject.as_str().to_owned()).await?;
             let version = on_keystore(&app, move |keystore| keystore.rotate_key(key)).await?;
+            app.ledger.mark_keystore().await?;
             let body = Json::object().with("subject", subject.as_str()).with("version", u64::from(version));
             Ok(answer(StatusCode::OK, &body))
         }
@@ -115,6 +118,7 @@ pub async fn erase(State(app): State<App>, mut call: Call) -> Answer {
     act(&app, &call.access, "erase", "ordered", subject.as_str().to_owned()).await?;
     let key = app.ledger.erasure_begin(&call.access, &subject).await?;
     let outcome = on_keystore(&app, move |keystore| keystore.destroy(&[key])).await?;
+    app.ledger.mark_keystore().await?;
     if outcome.is_complete() {
         app.ledger.erasure_complete(&call.access, &subject).await?;
     }
