@@ -359,7 +359,9 @@ impl Keystore {
         let change = |session: &mut Session<'_>| {
             let mut state = session.survey.state.clone();
             lost.newest_key.iter().for_each(|key| state.abandon_up_to(*key));
-            lost.destroyed.iter().for_each(|key| drop(state.destroy(*key)));
+            for key in &lost.destroyed {
+                state.destroy(*key);
+            }
             session.survey.last_number = session.survey.last_number.max(lost.generation);
             session.write_in_new_epoch(state)
         };

@@ -83,7 +83,8 @@ pub(crate) async fn check(client: &mut Client, keystore: &Keystore) -> Result<Ma
             return Err(other(keystore).with("expected", hex::encode(demand.keystore)));
         }
         if keystore.generation() < demand.generation {
-            let message = "this keystore is older than what was written with it: bring the newest generation and slot back";
+            let message =
+                "this keystore is older than what was written with it: bring the newest generation and slot back";
             let error = Error::refused("keystore-too-old", message);
             return Err(error.with("found", keystore.generation()).with("needed", demand.generation));
         }
@@ -112,7 +113,7 @@ async fn raise_on(client: &mut Client, keystore: &Keystore) -> Result<u64> {
         let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
         let raised = transaction.query_opt(RAISE, &[&id.as_slice(), &durable]).await?;
         transaction.commit().await?;
-        Ok(raised)
+        Ok::<_, tokio_postgres::Error>(raised)
     };
     let raised = raised.await.map_err(|error| classify(&error))?;
     unsigned(raised.ok_or_else(|| other(keystore))?.get(0))

@@ -27,7 +27,8 @@ pub fn named(layout: &Layout) -> Result<Option<[u8; 16]>> {
     match hex::decode_to_slice(text.trim(), &mut id) {
         Ok(()) => Ok(Some(id)),
         Err(_) => {
-            let what = "the file that names this directory's keystore is damaged; without it, the record's own word counts";
+            let what =
+                "the file that names this directory's keystore is damaged; without it, the record's own word counts";
             Err(Error::corrupt("keystore-id-damaged", what).with("path", path.display()))
         }
     }
@@ -45,7 +46,8 @@ pub async fn open(layout: &Layout, settings: &Settings, connector: &Connector) -
     if let (Some(named), Some(demand)) = (named, demand)
         && named != demand.keystore
     {
-        let what = "the record was written with another keystore than this directory's: it belongs to another directory";
+        let what =
+            "the record was written with another keystore than this directory's: it belongs to another directory";
         let error = Error::corrupt("record-other", what).with("record", hex::encode(demand.keystore));
         return Err(error.with("directory", hex::encode(named)));
     }

@@ -16,7 +16,8 @@ use model::Shard;
 
 pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
     if matches!(settings.record, Record::Local(_)) && running::find(layout).is_none() {
-        let found = "its PostgreSQL does not run: what it demands of the keystore, its settings and schema were not checked";
+        let found =
+            "its PostgreSQL does not run: what it demands of the keystore, its settings and schema were not checked";
         return vec![Finding::warn("record", found, "nephkeep up, then nephkeep doctor")];
     }
     match facts(settings).await {

@@ -288,7 +288,9 @@ fn a_keystore_disk_that_is_full_or_read_only_refuses_new_subjects_until_it_is_no
     let home = Home::new();
     home.up();
     home.run(&["down"]).exits(0);
-    let Some(disk) = SmallDisk::mount(&home, home.directory().join("keystore/b"), "size=128k,mode=0700") else { return };
+    let Some(disk) = SmallDisk::mount(&home, home.directory().join("keystore/b"), "size=128k,mode=0700") else {
+        return;
+    };
     // What the lost directory held is written again.
     home.up();
     assert_eq!(finding(&home.run(&["doctor", "-o", "json"]).json(), "readiness")["grade"], "ok");

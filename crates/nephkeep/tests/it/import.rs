@@ -91,7 +91,11 @@ fn rows_of_one_id_are_taken_in_the_order_of_the_file_at_every_import() {
     let mut text = String::new();
     for n in 0..60 {
         for name in ["first", "first", "second", "first"] {
-            writeln!(text, r#"{{"@type":"Intent","id":"same-{n}","name":"{name}","expression":{{"@type":"E","iri":"urn:x"}}}}"#).unwrap();
+            writeln!(
+                text,
+                r#"{{"@type":"Intent","id":"same-{n}","name":"{name}","expression":{{"@type":"E","iri":"urn:x"}}}}"#
+            )
+            .unwrap();
         }
     }
     let file = home.write("same.jsonl", text);
