@@ -22,6 +22,7 @@ pub struct Contents {
     pub file: File,
     pub end: u64,
     pub tables: BTreeMap<Tenant, Table>,
+    pub subjects: HashSet<Subject>,
     pub position: Option<Position>,
     /// Of removed keys, by place: nothing older brings them back.
     pub removed: BTreeMap<u64, Position>,
@@ -64,6 +65,7 @@ impl Contents {
             file,
             end,
             tables: BTreeMap::new(),
+            subjects: HashSet::new(),
             position: None,
             removed: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -75,7 +77,7 @@ impl Contents {
     }
 
     pub fn standing(&self, key: &ResourceKey, place: u64, position: Position) -> Standing {
-        let held = self.tables.get(&key.tenant).and_then(|table| table.get(key));
+        let held = self.tables.get(&key.tenant).and_then(|table| table.get(place));
         let at = held.map(|held| held.stored.position).or_else(|| self.removed.get(&place).copied());
         match at {
             Some(at) if later(at, position) => Standing::After,
@@ -91,21 +93,34 @@ impl Contents {
     }
 
     /// Takes a key's state in the place of the one before.
-    pub fn put(&mut self, entry: Entry) {
+    pub fn put(&mut self, mut entry: Entry) {
         let Entry { place, span, .. } = entry;
         self.missing.remove(&place);
         if entry.stored.ordinals.is_empty() {
             let Stored { ref key, position, ref subject, .. } = entry.stored;
             self.removed.insert(place, position);
             self.waste.push(Waste { span, place, subject: Some(subject.clone()) });
-            let before = self.tables.get_mut(&key.tenant).and_then(|table| table.remove(key));
+            let before = self.tables.get_mut(&key.tenant).and_then(|table| table.remove(place));
             self.wasted(before);
             return;
         }
         self.removed.remove(&place);
         self.live += u64::from(span.length);
+        self.share(&mut entry.stored);
         let before = self.tables.entry(entry.stored.key.tenant.clone()).or_default().put(entry);
         self.wasted(before);
+    }
+
+    /// Names that many documents have are kept once.
+    fn share(&mut self, stored: &mut Stored) {
+        match self.subjects.get(&stored.subject) {
+            Some(known) => stored.subject = known.clone(),
+            None => drop(self.subjects.insert(stored.subject.clone())),
+        }
+        if let Some((tenant, table)) = self.tables.get_key_value(&stored.key.tenant) {
+            stored.key.tenant = tenant.clone();
+            table.share(&mut stored.source);
+        }
     }
 
     fn wasted(&mut self, document: Option<Document>) {
@@ -119,9 +134,9 @@ impl Contents {
     pub fn remove(&mut self, which: impl Fn(&Document) -> bool) -> u64 {
         let mut gone = Vec::new();
         for table in self.tables.values_mut() {
-            let keys: Vec<ResourceKey> =
-                table.live().filter(|document| which(document)).map(|document| document.stored.key.clone()).collect();
-            gone.extend(keys.iter().map(|key| table.remove(key)));
+            let places: Vec<u64> =
+                table.live().filter(|document| which(document)).map(|document| document.place).collect();
+            gone.extend(places.into_iter().map(|place| table.remove(place)));
         }
         let count = gone.len() as u64;
         gone.into_iter().for_each(|document| self.wasted(document));

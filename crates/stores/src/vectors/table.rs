@@ -7,7 +7,7 @@ use super::{
     seal::{Bound, Seal},
     search::{Filter, Hit, Search},
 };
-use model::{Class, Error, ResourceKey, Result};
+use model::{Class, Error, Result};
 use parking_lot::Mutex;
 use std::{
     cmp::Ordering,
@@ -24,21 +24,13 @@ const SHARED_FROM: usize = 1 << 16;
 /// Estimated at a time: codes and estimates stay in the processor's own memory.
 const BLOCK: usize = 512;
 
-/// One stored vector.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    document: u32,
-    ordinal: u32,
-    /// Where in the file it lies.
-    at: u64,
-}
-
 /// A key's state, and where its frame lies.
 #[derive(Debug)]
 pub struct Document {
     pub stored: Stored,
     pub place: u64,
     pub span: Span,
+    objects_at: u64,
     /// Its rows follow one another.
     first_row: u32,
 }
@@ -75,13 +67,17 @@ impl Entry {
 pub struct Table {
     codes: Vec<u8>,
     factors: Vec<f32>,
-    rows: Vec<Row>,
+    /// Which document each vector is of.
+    rows: Vec<u32>,
     /// By document number; `None`: removed or replaced.
     documents: Vec<Option<Document>>,
     marks: Vec<Mark>,
     sources: HashMap<Arc<str>, u32>,
-    current: HashMap<ResourceKey, u32>,
+    /// By place.
+    current: HashMap<u64, u32>,
     dead_rows: usize,
+    /// How far the objects of a document lie from one another.
+    stride: u64,
 }
 
 /// What a search reads the vectors themselves with.
@@ -112,37 +108,33 @@ type Best = Vec<(f32, u32)>;
 
 impl Table {
     /// The current state of a document.
-    pub fn get(&self, key: &ResourceKey) -> Option<&Document> {
-        self.documents.get(*self.current.get(key)? as usize)?.as_ref()
+    pub fn get(&self, place: u64) -> Option<&Document> {
+        self.documents.get(*self.current.get(&place)? as usize)?.as_ref()
     }
 
     /// Replaces whatever the key had, and gives that back.
     pub fn put(&mut self, entry: Entry) -> Option<Document> {
-        let before = self.remove(&entry.stored.key);
-        if entry.stored.ordinals.is_empty() {
+        let before = self.remove(entry.place);
+        let Entry { stored, place, span, objects_at, stride, codes, factors } = entry;
+        if stored.ordinals.is_empty() {
             return before;
         }
+        self.stride = stride;
         let document = u32::try_from(self.documents.len()).unwrap_or(u32::MAX);
         let first_row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.codes.extend(&entry.codes);
-        self.factors.extend(&entry.factors);
-        let numbered = (0_u64..).zip(&entry.stored.ordinals);
-        self.rows.extend(numbered.map(|(number, ordinal)| Row {
-            document,
-            ordinal: *ordinal,
-            at: entry.objects_at + number * entry.stride + 4,
-        }));
+        grow(&mut self.codes, codes);
+        grow(&mut self.factors, factors);
+        grow(&mut self.rows, stored.ordinals.iter().map(|_| document));
         let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
-        let source = *self.sources.entry(Arc::clone(&entry.stored.source)).or_insert(sources);
-        self.marks.push(Mark { class: Some(entry.stored.class), source });
-        self.current.insert(entry.stored.key.clone(), document);
-        let Entry { stored, place, span, .. } = entry;
-        self.documents.push(Some(Document { stored, place, span, first_row }));
+        let source = *self.sources.entry(Arc::clone(&stored.source)).or_insert(sources);
+        grow(&mut self.marks, [Mark { class: Some(stored.class), source }]);
+        self.current.insert(place, document);
+        grow(&mut self.documents, [Some(Document { stored, place, span, objects_at, first_row })]);
         before
     }
 
-    pub fn remove(&mut self, key: &ResourceKey) -> Option<Document> {
-        let number = self.current.remove(key)? as usize;
+    pub fn remove(&mut self, place: u64) -> Option<Document> {
+        let number = self.current.remove(&place)? as usize;
         let gone = self.documents.get_mut(number).and_then(Option::take)?;
         if let Some(mark) = self.marks.get_mut(number) {
             mark.class = None;
@@ -151,13 +143,21 @@ impl Table {
         Some(gone)
     }
 
+    /// The name of a source as it is already kept.
+    pub fn share(&self, source: &mut Arc<str>) {
+        if let Some((known, _)) = self.sources.get_key_value(source) {
+            *source = Arc::clone(known);
+        }
+    }
+
     pub fn live(&self) -> impl Iterator<Item = &Document> {
         self.documents.iter().flatten()
     }
 
     /// Where the objects of a document lie.
     pub fn places<'t>(&'t self, document: &'t Document) -> impl Iterator<Item = (u32, u64)> + 't {
-        self.rows_of(document).map(|at| (self.rows[at].ordinal, self.rows[at].at))
+        let numbered = (0_u64..).zip(&document.stored.ordinals);
+        numbered.map(|(number, ordinal)| (*ordinal, document.objects_at + number * self.stride + 4))
     }
 
     fn rows_of(&self, document: &Document) -> Range<usize> {
@@ -166,18 +166,17 @@ impl Table {
     }
 
     /// The same documents without the dead rows between them, their frames where `moved` says; of the others nothing.
-    pub fn compacted(&self, moved: impl Fn(&Document) -> Option<u64>, stride: u64) -> Self {
+    pub fn compacted(&self, moved: impl Fn(&Document) -> Option<u64>) -> Self {
         let mut fresh = Self::default();
         let each = self.codes.len() / self.rows.len().max(1);
         for document in self.live() {
             let (Some(at), rows) = (moved(document), self.rows_of(document)) else { continue };
-            let objects_in = self.rows.get(rows.start).map_or(0, |row| row.at - 4 - document.span.at);
             fresh.put(Entry {
                 stored: document.stored.clone(),
                 place: document.place,
                 span: Span { at, ..document.span },
-                objects_at: at + objects_in,
-                stride,
+                objects_at: at + (document.objects_at - document.span.at),
+                stride: self.stride,
                 codes: self.codes[rows.start * each..rows.end * each].to_vec(),
                 factors: self.factors[rows].to_vec(),
             });
@@ -200,10 +199,12 @@ impl Table {
     pub fn resident_bytes(&self) -> usize {
         self.codes.capacity()
             + self.factors.capacity() * 4
-            + self.rows.capacity() * size_of::<Row>()
+            + self.rows.capacity() * size_of::<u32>()
             + self.marks.capacity() * size_of::<Mark>()
             + self.documents.capacity() * size_of::<Option<Document>>()
-            + self.current.len() * (size_of::<ResourceKey>() + 72)
+            + self.current.capacity() * (size_of::<(u64, u32)>() + 1)
+            // Of each document's own: its id and its ordinals.
+            + self.live().map(|document| document.stored.key.id.len() + 16 + document.stored.ordinals.capacity() * 4).sum::<usize>()
     }
 
     /// Estimates for all that the filter lets through, then the vectors themselves for the best.
@@ -218,7 +219,7 @@ impl Table {
     /// All of them by the vectors themselves: what a search is measured against.
     pub fn search_exact(&self, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
         let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
-        let rows = (0_u32..).zip(&self.rows).filter(|(_, row)| wanted.takes(self.marks[row.document as usize]));
+        let rows = (0_u32..).zip(&self.rows).filter(|(_, document)| wanted.takes(self.marks[**document as usize]));
         self.exact(rows.map(|(at, _)| at), reading, search)
     }
 
@@ -267,7 +268,7 @@ impl Table {
             let to = (from + BLOCK).min(rows.end);
             query.scan(&self.codes[from * bytes..to * bytes], &self.factors[from..to], &mut estimates);
             for (at, estimate) in (from..to).zip(&estimates) {
-                if *estimate > bar && wanted.takes(self.marks[self.rows[at].document as usize]) {
+                if *estimate > bar && wanted.takes(self.marks[self.rows[at] as usize]) {
                     best.push((*estimate, u32::try_from(at).unwrap_or(u32::MAX)));
                     if best.len() > count * 2 {
                         bar = keep(&mut best, count);
@@ -281,10 +282,11 @@ impl Table {
     fn exact(&self, rows: impl Iterator<Item = u32>, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         for at in rows {
-            let row = self.rows[at as usize];
-            let Some(Document { stored, place, .. }) = &self.documents[row.document as usize] else { continue };
-            let bound = Bound { place: *place, version: stored.version, ordinal: row.ordinal };
-            let read = vector_at(reading.file, row.at, reading.dimensions, reading.seal, bound);
+            let Some(document) = &self.documents[self.rows[at as usize] as usize] else { continue };
+            let Document { stored, place, first_row, .. } = document;
+            let Some((ordinal, lies_at)) = self.places(document).nth((at - first_row) as usize) else { continue };
+            let bound = Bound { place: *place, version: stored.version, ordinal };
+            let read = vector_at(reading.file, lies_at, reading.dimensions, reading.seal, bound);
             let vector = read.map_err(|error| {
                 let what = "a vector cannot be read from the index; nephkeep verify vectors names what is wrong";
                 Error::retry("vectors-unusable", what).caused_by(error)
@@ -301,7 +303,7 @@ impl Table {
                 version: stored.version,
                 position: stored.position,
                 class: stored.class,
-                ordinal: row.ordinal,
+                ordinal,
                 score,
             });
         }
@@ -309,6 +311,15 @@ impl Table {
         hits.truncate(search.limit);
         Ok(hits)
     }
+}
+
+/// Appends, with an eighth of room to spare: doubling would keep up to half of a large table unused.
+fn grow<T>(to: &mut Vec<T>, more: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) {
+    let more = more.into_iter();
+    if to.capacity() - to.len() < more.len() {
+        to.reserve_exact(more.len() + to.len() / 8);
+    }
+    to.extend(more);
 }
 
 /// Keeps the `count` best; gives the least of them.
@@ -325,7 +336,7 @@ fn keep(best: &mut Best, count: usize) -> f32 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use model::{Incarnation, Kind, Position, Shard, Subject, Tenant};
+    use model::{Incarnation, Kind, Position, ResourceKey, Shard, Subject, Tenant};
 
     /// Documents of 300 rows with codes that look like chance.
     fn table(documents: u64) -> Table {
@@ -359,8 +370,8 @@ mod tests {
         let query = Query::new(&rotation, &[0.25; 16]);
         for documents in [0, 1, 2, 9, 40] {
             let mut table = table(documents);
-            let gone = table.live().nth(5).map(|document| document.stored.key.clone());
-            gone.iter().for_each(|key| drop(table.remove(key)));
+            let gone = table.live().nth(5).map(|document| document.place);
+            gone.iter().for_each(|place| drop(table.remove(*place)));
             for source in [None, Some("odd".to_owned())] {
                 let filter = Filter { class_max: Class::Internal, source };
                 let Some(wanted) = table.wanted(&filter) else { continue };
@@ -371,7 +382,7 @@ mod tests {
                 };
                 let one = best(1);
                 for (estimate, row) in &one {
-                    let document = table.documents[table.rows[*row as usize].document as usize].as_ref().unwrap();
+                    let document = table.documents[table.rows[*row as usize] as usize].as_ref().unwrap();
                     assert!(estimate.is_finite() && document.stored.class == Class::Internal);
                     assert!(filter.source.as_deref().is_none_or(|source| source == &*document.stored.source));
                 }

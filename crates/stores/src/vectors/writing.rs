@@ -154,7 +154,11 @@ impl VectorIndex {
     /// of it), is overwritten in place and synced; how many keys it had.
     pub(super) fn wipe(&self, subject: &Subject) -> Result<u64> {
         let mut writer = self.writing.lock();
-        let erased = self.contents.write().remove(|document| document.stored.subject == *subject);
+        let erased = {
+            let mut contents = self.contents.write();
+            contents.subjects.remove(subject);
+            contents.remove(|document| document.stored.subject == *subject)
+        };
         let of = |waste: &Waste| waste.subject.as_ref().is_none_or(|of| of == subject);
         let fits = |waste: &Waste| (HEAD as u32..=BLANK_MAX).contains(&waste.span.length);
         let (due, damage, fit) = {
@@ -257,11 +261,10 @@ impl VectorIndex {
             out.put(&reached).map_err(failed)?;
         }
         let (file, end) = out.end().map_err(failed)?;
-        let stride = stride(self.header.dimensions);
-        let compacted = |table: &Table| table.compacted(|document| moved.get(&document.place).copied(), stride);
+        let compacted = |table: &Table| table.compacted(|document| moved.get(&document.place).copied());
         let tables = contents.tables.iter().map(|(tenant, table)| (tenant.clone(), compacted(table))).collect();
-        let (position, lost) = (contents.position, contents.lost);
-        Ok(Contents { file, end, tables, position, removed, missing, lost, waste: Vec::new(), live, kept })
+        let (position, lost, subjects) = (contents.position, contents.lost, contents.subjects.clone());
+        Ok(Contents { file, end, tables, subjects, position, removed, missing, lost, waste: Vec::new(), live, kept })
     }
 }
 
