@@ -4,7 +4,7 @@
 //! damage in it does not hide what follows.
 
 use super::seal::{Bound, OVERHEAD, SOURCE, Seal};
-use model::{Class, Kind, Position, ResourceKey, Result, Subject, Tenant, Version};
+use model::{Class, Error, Kind, Position, ResourceKey, Result, Subject, Tenant, Version};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -185,6 +185,10 @@ pub fn put_key(out: &mut Vec<u8>, seal: &Seal, place: u64, stored: &Stored, vect
         clear.clear();
         clear.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         seal.seal(bound(*ordinal), &clear, &mut payload)?;
+    }
+    if payload.len() > PAYLOAD_MAX as usize {
+        let what = "a document has more vectors than the index takes of one";
+        return Err(Error::invalid("document-too-large", what).with("id", &stored.key.id));
     }
     framed(Sort::Key, place, &payload, out);
     Ok(Put { objects, length: u32::try_from(HEAD + payload.len()).unwrap_or(u32::MAX) })

@@ -227,6 +227,8 @@ impl Projection for VectorIndex {
     }
 
     fn begin(&self) -> Result<Arc<dyn Projection>> {
+        // Of a rewriting that is under way nothing is swept.
+        let _writer = self.writing.lock();
         // What rebuilds that did not end have left would fill the disk.
         let current = match self.directory.current() {
             Err(error) if error.kind() == ErrorKind::Corrupt => None,
@@ -249,6 +251,7 @@ impl Projection for VectorIndex {
 
     fn erase(&self, subject: &Subject) -> Result<u64> {
         let erased = self.wipe(subject)?;
+        let _writer = self.writing.lock();
         // A rebuild that failed may have left the subject in a file of its own.
         self.directory.sweep(&[self.number])?;
         Ok(erased)
