@@ -14,6 +14,7 @@ mod expiry;
 mod fetch;
 pub mod gateway;
 pub mod groups;
+mod kept;
 pub mod keystore_mark;
 mod lease;
 pub mod metrics;
@@ -42,6 +43,7 @@ pub use clock::Wall;
 pub use counts::Counts;
 pub use gateway::{Leadership, Ledger};
 pub use groups::{DeadLetter, Group as ConsumerGroup, GroupKey, Membership, Partition};
+pub use kept::Kept;
 pub use metrics::Metrics;
 pub use request::{
     Change, ChangeAction, ChangePage, Content, Group, Idempotency, ListQuery, Op, Page, Precondition, Receipt,

@@ -6,7 +6,7 @@ use stores::{Entry, KeyRange, Projection, digest::of_range};
 /// Ranges of fewer keys are compared key by key.
 const SMALL: usize = 64;
 /// Differing keys that are named; all are counted.
-const NAMED: usize = 1_000;
+pub(crate) const NAMED: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
@@ -45,7 +45,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn add(&mut self, what: What, record: Option<&Entry>, copy: Option<&Entry>) {
+    pub(crate) fn add(&mut self, what: What, record: Option<&Entry>, copy: Option<&Entry>) {
         let Some(key) = record.or(copy).map(|entry| entry.key.clone()) else { return };
         self.count += 1;
         if self.named.len() < NAMED {

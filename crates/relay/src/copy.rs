@@ -1,42 +1,48 @@
-//! One copy: its pump, and the verbs that hold the pump while they look.
+//! One copy: its pump, and what the verbs that hold the pump have in common.
 
 use crate::{
     Shaper, blocking,
-    compare::{self, Difference, Found},
+    compare::Difference,
+    feed::{Feed, State, Unshaped},
 };
-use ledger::{Ledger, Resource};
+use ledger::Ledger;
 use model::{Error, ErrorKind, Position, ResourceKey, Result, Subject};
 use parking_lot::{Mutex, RwLock};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use stores::{ChangeBatch, CopyChange, Entry, KeyRange, Projection, digest, vectors::VectorSearch};
+use stores::{ChangeBatch, Projection, vectors::VectorSearch};
 use tokio::sync::{Mutex as Turn, MutexGuard, watch};
 
-/// Changes in one batch: bounds the memory of a pump.
-const BATCH: usize = 500;
-/// A copy whose changes are rare still remembers how far it is, this often.
-const REMEMBER_EVERY: Duration = Duration::from_secs(1);
+/// Changes that are read at a time: with `feed`, what bounds the memory of a pump.
+const BATCH: usize = 256;
+/// A copy that nothing concerns still remembers how far it is, this often: what a start would read again.
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_millis(500);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(10);
+/// The record came back with another life of its log: what the copy holds may never have been.
+const VOIDED: &str = "position-voided";
+/// Documents without objects that `Status` names.
+const STATUS_NAMED: usize = 10;
 
 #[derive(Debug)]
 pub struct Copy {
-    ledger: Ledger,
-    shaper: Arc<dyn Shaper>,
+    pub(crate) ledger: Ledger,
+    pub(crate) shaper: Arc<dyn Shaper>,
     held: RwLock<Arc<dyn Projection>>,
     /// Where the pump is in the log. Whoever holds it is the only one who changes the copy.
     turn: Turn<Cursor>,
     seen: Mutex<Seen>,
+    stop: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
-struct Cursor {
+pub(crate) struct Cursor {
     /// The copy is open, and `at` is where it stands.
     ready: bool,
-    at: Option<Position>,
+    pub at: Option<Position>,
     /// It was damaged when it was opened, and nothing was done about it yet.
     damaged: bool,
     remembered: Instant,
@@ -48,6 +54,8 @@ struct Seen {
     /// Since when there is something that was not applied yet.
     behind_since: Option<Instant>,
     error: Option<(String, String)>,
+    unshaped: Unshaped,
+    rebuilt_because: Option<&'static str>,
 }
 
 /// How a copy stands.
@@ -63,6 +71,12 @@ pub struct Status {
     pub damaged: u64,
     /// Code and words of what keeps it from going on.
     pub error: Option<(String, String)>,
+    /// Documents that cannot be shaped, since the copy was made or this server began: they have nothing in the copy.
+    pub unshaped: u64,
+    /// The first ten of them, each with its error's code.
+    pub unshaped_named: Vec<(ResourceKey, &'static str)>,
+    /// Why this server made it anew by itself.
+    pub rebuilt_because: Option<&'static str>,
 }
 
 /// A copy compared with the record.
@@ -77,22 +91,50 @@ pub struct Verified {
     pub differing: u64,
     /// The first thousand.
     pub differences: Vec<Difference>,
+    /// Documents of the record that cannot be shaped, so that a copy has nothing of them.
+    pub unshaped: u64,
+    /// The first thousand, each with its error's code.
+    pub unshaped_named: Vec<(ResourceKey, &'static str)>,
+}
+
+/// Keys whose state was applied again.
+#[derive(Debug, Clone)]
+pub struct Repaired {
+    /// As the record says they should be.
+    pub applied: u64,
+    /// Not so: the copy holds a state of them that is later than the record's.
+    pub left: Vec<Difference>,
 }
 
 impl Copy {
-    pub fn new(ledger: Ledger, held: Arc<dyn Projection>, shaper: Arc<dyn Shaper>) -> Self {
+    pub fn new(
+        ledger: Ledger,
+        held: Arc<dyn Projection>,
+        shaper: Arc<dyn Shaper>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let cursor = Cursor { ready: false, at: None, damaged: false, remembered: Instant::now() };
         let loading = ("copy-loading".to_owned(), "the copy is being opened".to_owned());
-        let seen = Seen { at: None, behind_since: None, error: Some(loading) };
-        Self { ledger, shaper, held: RwLock::new(held), turn: Turn::new(cursor), seen: Mutex::new(seen) }
+        let seen = Seen {
+            at: None,
+            behind_since: None,
+            error: Some(loading),
+            unshaped: Unshaped::new(),
+            rebuilt_because: None,
+        };
+        Self { ledger, shaper, held: RwLock::new(held), turn: Turn::new(cursor), seen: Mutex::new(seen), stop }
     }
 
     pub fn name(&self) -> &'static str {
         self.held().name()
     }
 
-    fn held(&self) -> Arc<dyn Projection> {
+    pub(crate) fn held(&self) -> Arc<dyn Projection> {
         Arc::clone(&self.held.read())
+    }
+
+    pub(crate) fn feed(&self) -> Feed {
+        Feed { ledger: self.ledger.clone(), shaper: Arc::clone(&self.shaper), copy: self.name() }
     }
 
     pub fn vectors(&self) -> Option<Arc<dyn VectorSearch>> {
@@ -110,22 +152,26 @@ impl Copy {
             lag_seconds: seen.behind_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
             damaged: held.damaged(),
             error: seen.error.clone(),
+            unshaped: seen.unshaped.len() as u64,
+            unshaped_named: seen.unshaped.iter().take(STATUS_NAMED).map(|(key, code)| (key.clone(), *code)).collect(),
+            rebuilt_because: seen.rebuilt_because,
         }
     }
 
     /// Until told to stop. What can pass is tried again; what cannot is told in `status`, and tried again less often:
     /// a rebuild or a new version may mend it.
-    pub async fn pump(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut published = self.ledger.watch_published();
+    pub async fn pump(self: Arc<Self>) {
+        let (mut stop, mut published) = (self.stop.clone(), self.ledger.watch_published());
         let mut pause = PAUSE_FIRST;
-        while !*stop.borrow() {
-            let stepped = self.turn_once().await;
-            let wait = match stepped {
+        while !*stop.borrow_and_update() {
+            let wait = match self.turn_once().await {
                 Ok(true) => {
                     pause = PAUSE_FIRST;
                     continue;
                 }
                 Ok(false) => IDLE,
+                // Stopped in the middle of a rebuild: the next start begins it anew.
+                Err(_) if *stop.borrow() => break,
                 Err(error) => {
                     self.note(&error);
                     pause = (pause * 2).min(PAUSE_MOST);
@@ -133,15 +179,29 @@ impl Copy {
                 }
             };
             tokio::select! {
-                _ = stop.changed() => return,
+                _ = stop.changed() => break,
                 _ = published.changed(), if wait == IDLE => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        self.remember().await;
+    }
+
+    /// The next start begins where this one ended.
+    async fn remember(&self) {
+        let cursor = self.turn.lock().await;
+        let (Some(at), held) = (cursor.at, self.held()) else { return };
+        if !cursor.ready || held.position() == Some(at) {
+            return;
+        }
+        let batch = ChangeBatch { through: at, changes: Vec::new() };
+        if let Err(error) = blocking(move || held.apply(&batch)).await {
+            tracing::warn!(copy = self.name(), code = error.code(), "a copy's position was not written: {error}");
+        }
     }
 
     /// Whoever holds it is the only one who changes the copy; the copy is open by then.
-    async fn turn(&self) -> Result<MutexGuard<'_, Cursor>> {
+    pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, Cursor>> {
         let mut cursor = self.turn.lock().await;
         if !cursor.ready {
             let held = self.held();
@@ -154,19 +214,39 @@ impl Copy {
         Ok(cursor)
     }
 
-    /// A copy that has nothing yet is built from the record's present state: the log may begin later. So is one that
-    /// was found damaged when it was opened, once; should that fail, it goes on as it is, and tells its damage.
+    /// Also of a copy that cannot be opened.
+    pub(crate) async fn any_turn(&self) -> MutexGuard<'_, Cursor> {
+        self.turn.lock().await
+    }
+
+    /// A copy that has nothing yet is built from the record's present state: the log may begin later. So is one whose
+    /// position the record voided, and one that was found damaged when it was opened, once; should that fail, it goes
+    /// on as it is, and tells its damage.
     async fn turn_once(&self) -> Result<bool> {
-        let anew = {
+        {
             let mut cursor = self.turn().await?;
             let damaged = std::mem::take(&mut cursor.damaged);
             match cursor.at {
-                Some(_) if !damaged => return self.step(&mut cursor, None).await,
-                Some(_) => true,
-                None => self.ledger.published()?.is_some(),
+                Some(_) if !damaged => match self.step(&mut cursor, None).await {
+                    Err(error) if error.code() == VOIDED => self.voided(&error),
+                    stepped => return stepped,
+                },
+                None if self.ledger.published()?.is_none() => return Ok(false),
+                Some(_) | None => {}
             }
-        };
-        if anew { self.rebuild().await.map(|_| true) } else { Ok(false) }
+        }
+        self.rebuild().await.map(|_| true)
+    }
+
+    fn voided(&self, error: &Error) {
+        tracing::error!(
+            copy = self.name(),
+            code = VOIDED,
+            "the record came back with another life of its log; this copy is made anew from it: {error}"
+        );
+        let mut seen = self.seen.lock();
+        seen.rebuilt_because = Some(VOIDED);
+        seen.error = Some((VOIDED.to_owned(), "the record came back with another life; the copy is made anew".into()));
     }
 
     fn note(&self, error: &Error) {
@@ -178,129 +258,83 @@ impl Copy {
         seen.error = Some(told);
     }
 
-    /// One batch, not beyond `until`. False: nothing was left to do.
-    async fn step(&self, cursor: &mut Cursor, until: Option<Position>) -> Result<bool> {
-        let page = self.ledger.log_after(cursor.at, BATCH, Duration::ZERO).await?;
-        let within = |position: Position| until.is_none_or(|until| position.n <= until.n);
+    /// Asked between batches: a stop waits for one batch, never for a whole rebuild.
+    pub(crate) fn going_on(&self) -> Result<()> {
+        if *self.stop.borrow() {
+            return Err(Error::retry("stopping", "the server stops; what was begun on this copy is left undone"));
+        }
+        Ok(())
+    }
+
+    /// Whatever is read of the record from now on is not before this.
+    pub(crate) fn start(&self) -> Result<Position> {
+        self.ledger.published()?.ok_or_else(|| Error::retry("record-starting", "the record is opening"))
+    }
+
+    /// The next changes that concern this copy, not beyond `until`, and how far was looked; none: that was all.
+    pub(crate) async fn changes(
+        &self,
+        at: Option<Position>,
+        until: Option<Position>,
+    ) -> Result<Option<(Vec<State>, Position)>> {
+        let page = self.ledger.log_after(at, BATCH, Duration::ZERO).await?;
         let through = match until {
             Some(until) if page.next.n > until.n => until,
             _ => page.next,
         };
-        if cursor.at.is_some_and(|at| at.n >= through.n) {
-            self.seen(cursor.at, page.published);
-            return Ok(false);
+        if at.is_some_and(|at| at.n >= through.n) {
+            return Ok(None);
         }
         let kind = self.shaper.kind();
-        let wanted = page.changes.iter().filter(|change| within(change.position) && change.key.kind == kind);
-        let resources = wanted.map(|change| self.ledger.state_of(change)).collect::<Result<Vec<_>>>()?;
-        if !resources.is_empty() || until.is_some() || cursor.remembered.elapsed() >= REMEMBER_EVERY {
-            self.apply(resources, through).await?;
+        let wanted = |change: &ledger::Change| change.position.n <= through.n && change.key.kind == kind;
+        let states = page.changes.into_iter().filter(wanted).map(State::Change).collect();
+        Ok(Some((states, through)))
+    }
+
+    /// One batch, not beyond `until`. False: nothing was left to do.
+    pub(crate) async fn step(&self, cursor: &mut Cursor, until: Option<Position>) -> Result<bool> {
+        let Some((states, through)) = self.changes(cursor.at, until).await? else {
+            self.seen(cursor.at);
+            return Ok(false);
+        };
+        if !states.is_empty() || cursor.remembered.elapsed() >= REMEMBER_EVERY {
+            let (held, feed, mut unshaped) = (self.held(), self.feed(), self.unshaped());
+            // Opening, shaping and writing take processor time and block on files.
+            let followed = blocking(move || {
+                feed.follow(&*held, &states, through, &mut unshaped)?;
+                Ok(unshaped)
+            });
+            self.remember_unshaped(followed.await?);
             cursor.remembered = Instant::now();
         }
         cursor.at = Some(through);
-        self.seen(cursor.at, page.published);
+        self.seen(cursor.at);
         Ok(true)
     }
 
+    pub(crate) fn unshaped(&self) -> Unshaped {
+        self.seen.lock().unshaped.clone()
+    }
+
+    pub(crate) fn remember_unshaped(&self, unshaped: Unshaped) {
+        self.seen.lock().unshaped = unshaped;
+    }
+
     /// It goes on: whatever kept it is over.
-    fn seen(&self, at: Option<Position>, published: Position) {
+    fn seen(&self, at: Option<Position>) {
+        let published = self.ledger.published().ok().flatten().map_or(0, |published| published.n);
         let mut seen = self.seen.lock();
-        let behind = at.map_or(0, |at| at.n) < published.n;
+        let behind = at.map_or(0, |at| at.n) < published;
         seen.behind_since = behind.then(|| seen.behind_since.unwrap_or_else(Instant::now));
         (seen.at, seen.error) = (at, None);
     }
 
-    /// Shaping and writing take processor time and block on files.
-    async fn apply(&self, resources: Vec<Resource>, through: Position) -> Result<()> {
-        let (held, shaper) = (self.held(), Arc::clone(&self.shaper));
-        blocking(move || {
-            let changes = resources.iter().map(|resource| shaper.shape(resource)).collect::<Result<_>>()?;
-            held.apply(&ChangeBatch { through, changes })
-        })
-        .await
-    }
-
-    /// Everything the copy should hold, in one snapshot of the record.
-    async fn record(&self) -> Result<(Vec<Resource>, Position)> {
-        self.ledger.everywhere(self.shaper.kind()).await
-    }
-
-    /// The same, and the copy brought to exactly that position.
-    async fn at_record(&self, cursor: &mut Cursor) -> Result<(Vec<Resource>, Position)> {
-        let (resources, head) = self.record().await?;
-        while cursor.at.is_none_or(|at| at.n < head.n) && self.step(cursor, Some(head)).await? {}
-        Ok((resources, head))
-    }
-
-    pub async fn verify(&self) -> Result<Verified> {
-        let mut cursor = self.turn().await?;
-        let (resources, head) = self.at_record(&mut cursor).await?;
-        self.compared(resources, head).await
-    }
-
-    async fn compared(&self, resources: Vec<Resource>, position: Position) -> Result<Verified> {
-        let (held, shaper) = (self.held(), Arc::clone(&self.shaper));
-        blocking(move || {
-            let shaped = resources.iter().map(|resource| Ok(digest::of_change(&shaper.shape(resource)?)));
-            let mut expected: Vec<Entry> = shaped.collect::<Result<_>>()?;
-            expected.retain(|entry| entry.objects > 0);
-            expected.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
-            let mut found = Found::default();
-            compare::compare(&*held, &expected, KeyRange::ALL, &mut found)?;
-            Ok(Verified {
-                name: held.name(),
-                generation: held.generation(),
-                position,
-                keys: expected.len() as u64,
-                objects: expected.iter().map(|entry| u64::from(entry.objects)).sum(),
-                differing: found.count,
-                differences: found.named,
-            })
-        })
-        .await
-    }
-
-    /// Also of a copy that cannot be opened.
-    pub async fn rebuild(&self) -> Result<Verified> {
-        let mut cursor = self.turn.lock().await;
-        let (resources, head) = self.record().await?;
-        let (held, shaper) = (self.held(), Arc::clone(&self.shaper));
-        let (fresh, resources) = blocking(move || {
-            let fresh = held.begin()?;
-            for some in resources.chunks(BATCH) {
-                let changes = some.iter().map(|resource| shaper.shape(resource)).collect::<Result<_>>()?;
-                fresh.apply(&ChangeBatch { through: head, changes })?;
-            }
-            if resources.is_empty() {
-                fresh.apply(&ChangeBatch { through: head, changes: Vec::new() })?;
-            }
-            fresh.adopt()?;
-            Ok((fresh, resources))
-        })
-        .await?;
+    /// The new generation takes the place of the old one.
+    pub(crate) fn replace(&self, cursor: &mut Cursor, fresh: Arc<dyn Projection>, head: Position, unshaped: Unshaped) {
         *self.held.write() = fresh;
-        (cursor.ready, cursor.at) = (true, Some(head));
-        self.seen(cursor.at, head);
-        self.compared(resources, head).await
-    }
-
-    pub async fn repair(&self, keys: &[ResourceKey]) -> Result<u64> {
-        let mut cursor = self.turn().await?;
-        let (resources, head) = self.at_record(&mut cursor).await?;
-        let (held, shaper, keys) = (self.held(), Arc::clone(&self.shaper), keys.to_vec());
-        blocking(move || {
-            let mut changes = Vec::with_capacity(keys.len());
-            for key in keys {
-                changes.push(match resources.iter().find(|resource| resource.key == key) {
-                    Some(resource) => shaper.shape(resource)?,
-                    None => absent(key, head),
-                });
-            }
-            let count = changes.len() as u64;
-            held.apply(&ChangeBatch { through: head, changes })?;
-            Ok(count)
-        })
-        .await
+        (cursor.ready, cursor.at, cursor.remembered) = (true, Some(head), Instant::now());
+        self.remember_unshaped(unshaped);
+        self.seen(cursor.at);
     }
 
     pub async fn erase(&self, subject: &Subject) -> Result<()> {
@@ -308,10 +342,4 @@ impl Copy {
         let (held, subject) = (self.held(), subject.clone());
         blocking(move || held.erase(&subject)).await.map(drop)
     }
-}
-
-/// A key that the record does not have.
-fn absent(key: ResourceKey, position: Position) -> CopyChange {
-    let subject = Subject::of_tenant(&key.tenant);
-    CopyChange { position, key, version: 0, class: model::Class::Internal, subject, objects: Vec::new() }
 }

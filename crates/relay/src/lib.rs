@@ -8,12 +8,16 @@ mod compare;
 mod copy;
 pub mod counters;
 pub mod events;
+mod feed;
 pub mod knowledge;
+mod rebuild;
 mod sealing;
 pub mod search;
+mod verify;
+mod walk;
 
 pub use compare::{Difference, What};
-pub use copy::{Status, Verified};
+pub use copy::{Repaired, Status, Verified};
 pub use sealing::KeystoreKeys;
 
 use copy::Copy;
@@ -42,19 +46,20 @@ pub struct Relay {
 impl Relay {
     #[must_use]
     pub fn new(ledger: &Ledger, copies: Vec<(Arc<dyn Projection>, Arc<dyn Shaper>)>) -> Self {
-        let copies = copies.into_iter().map(|(held, shaper)| Arc::new(Copy::new(ledger.clone(), held, shaper)));
-        Self { copies: copies.collect(), stop: watch::Sender::new(false), pumps: Mutex::default() }
+        let stop = watch::Sender::new(false);
+        let copy = |(held, shaper)| Arc::new(Copy::new(ledger.clone(), held, shaper, stop.subscribe()));
+        Self { copies: copies.into_iter().map(copy).collect(), stop, pumps: Mutex::default() }
     }
 
     /// One pump for each copy: a slow or failing one holds up nobody else.
     pub fn start(&self) {
         let mut pumps = self.pumps.lock();
         for copy in &self.copies {
-            pumps.push(tokio::spawn(Arc::clone(copy).pump(self.stop.subscribe())));
+            pumps.push(tokio::spawn(Arc::clone(copy).pump()));
         }
     }
 
-    /// Ends the pumps after the batch each is in.
+    /// Ends the pumps after the batch each is in; so do rebuilds and comparisons, which say `stopping`.
     pub async fn close(&self) {
         self.stop.send_replace(true);
         let pumps = std::mem::take(&mut *self.pumps.lock());
@@ -82,8 +87,8 @@ impl Relay {
         to_the_end(async move { copy.rebuild().await }).await
     }
 
-    /// Applies the record's state of these keys again, whatever the copy holds of them.
-    pub async fn repair(&self, name: &str, keys: &[ResourceKey]) -> Result<u64> {
+    /// Applies the record's state of these keys again, and says of which the copy then holds it.
+    pub async fn repair(&self, name: &str, keys: &[ResourceKey]) -> Result<Repaired> {
         let (copy, keys) = (Arc::clone(self.copy(name)?), keys.to_vec());
         to_the_end(async move { copy.repair(&keys).await }).await
     }

@@ -8,6 +8,7 @@ use crate::{
     routes,
 };
 use clap::Args;
+use model::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,8 +42,8 @@ pub struct Diff {
 pub struct Rebuild {
     /// The copy, as `nephkeep status` names it
     copy: String,
-    /// Only these keys: KIND/ID
-    #[arg(long, value_name = "KIND/ID", value_delimiter = ',')]
+    /// Only these keys, of this tenant unless another is named
+    #[arg(long, value_name = "[TENANT/]KIND/ID", value_delimiter = ',')]
     keys: Vec<String>,
     /// Show how the copy differs now; change nothing
     #[arg(long)]
@@ -64,11 +65,16 @@ async fn names(global: &Global) -> Outcome<Vec<String>> {
     Ok(copies.iter().filter_map(|copy| copy["name"].as_str().map(str::to_owned)).collect())
 }
 
-const FACTS: [&str; 6] = ["name", "generation", "position", "keys", "objects", "differing"];
+const FACTS: [&str; 7] = ["name", "generation", "position", "keys", "objects", "unshaped", "differing"];
 
 fn tell(global: &Global, found: Vec<Value>) -> Outcome {
     let differs = found.iter().any(|copy| copy["differing"].as_u64() != Some(0));
     let rows = found.iter().map(|copy| FACTS.iter().map(|name| cell(&copy[*name])).collect()).collect();
+    for lost in found.iter().filter_map(|copy| copy["unshaped_named"].as_array()).flatten() {
+        let text = |name: &str| output::printable(lost[name].as_str().unwrap_or_default());
+        let (tenant, kind, id) = (text("tenant"), text("kind"), text("id"));
+        output::note(&format!("{tenant}/{kind}/{id} has nothing in this copy: {}", text("code")));
+    }
     Report::new(&FACTS, rows, Value::Array(found)).print(global.output)?;
     if differs { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
 }
@@ -112,11 +118,21 @@ pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
         return tell(global, vec![act(global, &verb.copy, "rebuild", None).await?]);
     }
     let key = |text: &String| {
-        let (kind, id) = text.split_once('/').unwrap_or((text, ""));
-        json!({ "kind": kind, "id": id })
+        let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+        match rest.split_once('/') {
+            // Ids may hold a slash, names of kinds are known.
+            Some((kind, id)) if first.parse::<Kind>().is_err() => json!({ "tenant": first, "kind": kind, "id": id }),
+            _ => json!({ "kind": first, "id": rest }),
+        }
     };
     let body = json!({ "keys": verb.keys.iter().map(key).collect::<Vec<_>>() });
     let done = act(global, &verb.copy, "rebuild", Some(&body)).await?;
-    let facts = vec![("copy", verb.copy.clone()), ("applied", cell(&done["applied"]))];
-    Report::facts(facts, done).print(global.output)
+    let left = done["left"].as_array().map_or(0, Vec::len);
+    for key in done["left"].as_array().into_iter().flatten() {
+        let id = output::printable(key["id"].as_str().unwrap_or_default());
+        output::note(&format!("{id}: the copy holds a later state than the record; rebuild the whole copy"));
+    }
+    let facts = vec![("copy", verb.copy.clone()), ("applied", cell(&done["applied"])), ("left", left.to_string())];
+    Report::facts(facts, done).print(global.output)?;
+    if left > 0 { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
 }

@@ -3,4 +3,6 @@
 
 mod copies;
 mod groups;
+mod held;
+mod moving;
 mod stand;

@@ -1,6 +1,6 @@
 //! `knowledge import`: files into documents of the knowledge base, many at a time.
 
-use super::files::{self, Text};
+use super::files::{self, DOCUMENT_MAX_BYTES, Text};
 use crate::{
     cli::Global,
     client::{Call, Client},
@@ -12,13 +12,15 @@ use crate::{
     output::{self, Format, Report},
     routes,
 };
+use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use model::{Json, Result};
+use model::{Error, Json, Result, knowledge};
 use reqwest::Method;
 use serde_json::json;
 use std::{
     cell::Cell,
+    collections::{HashMap, hash_map},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -33,6 +35,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 #[command(after_help = "Examples:\n  nephkeep knowledge import docs/ --source runbooks\n  \
     nephkeep knowledge import passages.jsonl\n  nephkeep knowledge import --class confidential contracts/\n\n\
     A row of JSON Lines has path and text, and may have source, title and section; rows of one path are one document.\n\
+    A text, or the rows of one document, has at most 1 MiB. A document with a broken row is refused whole.\n\
     Exit 1 when a text was refused.")]
 pub struct Import {
     /// Files, or directories that are searched for .md, .markdown, .txt, .text, .jsonl and .ndjson
@@ -102,6 +105,8 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let (source, class) = (verb.source.clone(), verb.class.clone());
     let texts = found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
     let (mut account, waits) = (Account::default(), Waits::default());
+    let mut once = Once::default();
+    let texts = texts.map(move |text| once.check(text));
     let (open, mut stopped) = (Cell::new(true), None);
     // Once something ended the import no text is begun, and those on their way are still counted.
     let texts = texts.take_while(|_| open.get());
@@ -110,11 +115,11 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let mut told = Instant::now();
     while let Some((place, outcome)) = outcomes.next().await {
         match outcome {
-            Err(error) if ends(&error) => {
+            Err(error) => {
                 open.set(false);
                 stopped = stopped.or(Some(error));
             }
-            outcome => account.count(&place, outcome),
+            Ok(outcome) => account.count(&place, outcome),
         }
         if told.elapsed() > TELL_EVERY {
             told = Instant::now();
@@ -132,19 +137,50 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     Err(error.into())
 }
 
-/// What the server said, or none in a dry run.
-async fn one(text: Text, client: Option<&Client>, waits: &Waits) -> (String, Result<Option<serde_json::Value>>) {
-    let outcome = match (text.body, client) {
-        (Err(error), _) => Err(error),
-        (Ok(_), None) => Ok(None),
-        (Ok(body), Some(client)) => send(client, &body, waits).await.map(Some),
+/// A source and path is one document: a second text of it would silently take the place of the first.
+#[derive(Debug, Default)]
+struct Once(HashMap<String, String>);
+
+impl Once {
+    fn check(&mut self, text: Text) -> Text {
+        let Ok(body) = &text.body else { return text };
+        let field = |name: &str| body.get(name).and_then(Json::as_str).unwrap_or_default();
+        match self.0.entry(knowledge::id(field("source"), field("path"))) {
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(text.place.clone());
+                text
+            }
+            hash_map::Entry::Occupied(entry) => {
+                let what = "another text of this import is the same document (same source and path); import the \
+                    directory above both, or give them different sources";
+                let error = Error::invalid("import-twice", what).with("first", entry.get());
+                Text { place: text.place, body: Err(error) }
+            }
+        }
+    }
+}
+
+/// What the server said of a text, or none in a dry run. The outer error ends the import: the server is gone, or this
+/// caller may not write; a text that cannot be read is only one text.
+type Told = Result<Result<Option<serde_json::Value>>>;
+
+async fn one(text: Text, client: Option<&Client>, waits: &Waits) -> (String, Told) {
+    let told = match (text.body, client) {
+        (Err(error), _) => Ok(Err(error)),
+        (Ok(body), client) => match (body.to_bytes(), client) {
+            (bytes, _) if bytes.len() as u64 > DOCUMENT_MAX_BYTES => Ok(Err(knowledge::too_large(bytes.len()))),
+            (_, None) => Ok(Ok(None)),
+            (bytes, Some(client)) => match send(client, bytes, waits).await {
+                Err(error) if ends(&error) => Err(error),
+                told => Ok(told.map(Some)),
+            },
+        },
     };
-    (text.place, outcome)
+    (text.place, told)
 }
 
 /// Repeating it is harmless: the same text is the same document.
-async fn send(client: &Client, body: &Json, waits: &Waits) -> Result<serde_json::Value> {
-    let bytes = body.to_bytes();
+async fn send(client: &Client, bytes: Bytes, waits: &Waits) -> Result<serde_json::Value> {
     let call = || Call::new(Method::POST, routes::KNOWLEDGE).body("application/json", bytes.clone());
     patiently(client, waits, call).await?.value()
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod import;
+mod passages;
 
 use super::Global;
 use crate::{

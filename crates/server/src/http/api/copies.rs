@@ -8,15 +8,15 @@ use crate::{
         body,
         call::{At, Call},
     },
-    identity::{act as act_of, allow, of_installation},
+    identity::{act as act_of, allow, of_installation, principals::HOME_TENANT},
     problem::Answer,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
-use model::{Action, Error, Json, Kind, ResourceKey, Result};
+use model::{Action, Error, Json, Kind, ResourceKey, Result, Tenant};
 use relay::{
-    Difference, Status, Verified,
+    Difference, Repaired, Status, Verified,
     counters::{self, Miscount, Reconciled},
 };
 
@@ -37,6 +37,12 @@ pub fn shown(status: &Status) -> Json {
         .with("lag_changes", status.lag_changes)
         .with("lag_seconds", Json::Number(format!("{:.3}", status.lag_seconds).into()))
         .with("damaged", status.damaged);
+    if status.unshaped > 0 {
+        shown.set("unshaped", status.unshaped);
+    }
+    if let Some(why) = status.rebuilt_because {
+        shown.set("rebuilt_because", why);
+    }
     if let Some((code, message)) = &status.error {
         shown.set("error", Json::object().with("code", &**code).with("message", &**message));
     }
@@ -63,6 +69,24 @@ fn verified(found: &Verified) -> Json {
         .with("objects", found.objects)
         .with("differing", found.differing)
         .with("differences", found.differences.iter().map(difference).collect::<Vec<_>>())
+        .with("unshaped", found.unshaped)
+        .with("unshaped_named", found.unshaped_named.iter().map(unshaped).collect::<Vec<_>>())
+}
+
+/// `left`: keys of which the copy holds a later state than the record's; only a rebuild of all mends them.
+fn repaired(name: &str, repaired: &Repaired) -> Json {
+    Json::object()
+        .with("name", name)
+        .with("applied", repaired.applied)
+        .with("left", repaired.left.iter().map(difference).collect::<Vec<_>>())
+}
+
+fn unshaped((key, code): &(ResourceKey, &'static str)) -> Json {
+    Json::object()
+        .with("tenant", key.tenant.as_str())
+        .with("kind", key.kind.as_str())
+        .with("id", &*key.id)
+        .with("code", *code)
 }
 
 /// A verdict in the shape of a copy's; a key is a counter of one life of counting, an object a change it counted.
@@ -87,19 +111,25 @@ fn reconciled(found: &Reconciled) -> Json {
         .with("differences", found.differences.iter().map(miscount).collect::<Vec<_>>())
 }
 
-/// Every copy, how far it has come and what keeps it.
+/// Every copy, how far it has come and what keeps it; for the installation's own principals also which documents it
+/// cannot hold.
 #[utoipa::path(get, path = "/api/v1/copies", tag = "copies", security(("token" = [])),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
 pub async fn list(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
     call.query.finish("none")?;
-    let copies: Vec<Json> = app.relay.status().iter().map(shown).collect();
+    let ours = call.access.tenant.as_str() == HOME_TENANT;
+    let all = |status: &Status| match shown(status) {
+        copy if ours => copy.with("unshaped_named", status.unshaped_named.iter().map(unshaped).collect::<Vec<_>>()),
+        copy => copy,
+    };
+    let copies: Vec<Json> = app.relay.status().iter().map(all).collect();
     Ok(answer(StatusCode::OK, &Json::object().with("copies", copies)))
 }
 
 /// `NAME:verify` compares a copy with the record, key by key, at one position (`metrics:verify` the counters of documents
 /// of the last hour, for principals of the installation's own tenant); `NAME:rebuild` makes it anew while the
-/// old one is read, or, with a body `{"keys": [{"kind", "id"}]}`, only these keys.
+/// old one is read, or, with a body `{"keys": [{"tenant"?, "kind", "id"}]}`, only these keys.
 #[utoipa::path(post, path = "/api/v1/copies/{name}", tag = "copies", security(("token" = [])),
     params(("name" = String, Path, description = "NAME:verify or NAME:rebuild")),
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
@@ -127,7 +157,7 @@ pub async fn act(State(app): State<App>, At(target): At<String>, mut call: Call)
             }
             Some(keys) => {
                 permitted(&app, &call, name, REBUILD, format!(", {} keys", keys.len())).await?;
-                Json::object().with("name", name).with("applied", app.relay.repair(name, &keys).await?)
+                repaired(name, &app.relay.repair(name, &keys).await?)
             }
         },
         _ => return Err(unknown().into()),
@@ -154,14 +184,19 @@ fn keys(call: &Call, body: &Json) -> Result<Option<Vec<ResourceKey>>> {
         return Ok(None);
     }
     let wrong = |rule: &str| wrong("keys", rule);
-    let listed = body.get("keys").and_then(Json::as_array).ok_or_else(|| wrong("keys is a list of {kind, id}"))?;
+    let rule = "keys is a list of {tenant?, kind, id}";
+    let listed = body.get("keys").and_then(Json::as_array).ok_or_else(|| wrong(rule))?;
     if listed.is_empty() || listed.len() > KEYS_MAX {
         return Err(wrong("keys has 1 to 1000 members; rebuild the whole copy for more"));
     }
     let key = |item: &Json| {
-        body::only(item, &["kind", "id"])?;
-        let text = |name| item.get(name).and_then(Json::as_str).ok_or_else(|| wrong("keys is a list of {kind, id}"));
-        ResourceKey::new(&call.access.tenant, text("kind")?.parse::<Kind>()?, text("id")?)
+        body::only(item, &["tenant", "kind", "id"])?;
+        let text = |name| item.get(name).and_then(Json::as_str).ok_or_else(|| wrong(rule));
+        let tenant = match item.get("tenant") {
+            None => call.access.tenant.clone(),
+            Some(tenant) => Tenant::new(tenant.as_str().ok_or_else(|| wrong("tenant is the name of a tenant"))?)?,
+        };
+        ResourceKey::new(&tenant, text("kind")?.parse::<Kind>()?, text("id")?)
     };
     listed.iter().map(key).collect::<Result<_>>().map(Some)
 }
