@@ -18,6 +18,17 @@ fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
     assert!(first.err.contains("broken.md: import-not-utf8"), "{}", first.err);
     assert_eq!(home.run(&import).exits(1).json()["unchanged"], 2);
     fs::remove_file(docs.join("broken.md")).unwrap();
+    let other = home.beside("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("ric.md"), "# Another\n\nThis would take its place.\n").unwrap();
+    let rows = "{\"path\":\"p\",\"text\":\"1\"}\noops\n{\"path\":\"p\",\"text\":\"2\"}\n";
+    fs::write(other.join("rows.jsonl"), rows).unwrap();
+    let both = ["knowledge", "import", docs.to_str().unwrap(), other.to_str().unwrap(), "--source", "handbook"];
+    let refused = home.run(&both).exits(1);
+    for what in ["ric.md: import-twice", "rows.jsonl:2: json-malformed", "rows.jsonl:1: import-incomplete"] {
+        assert!(refused.err.contains(what), "{what}: {}", refused.err);
+    }
+    assert!(refused.out.contains("unchanged 2, refused 3"), "{}", refused.out);
 
     let verified = home.run(&["verify", "-o", "json"]).exits(0).json();
     assert_eq!((&verified[0]["differing"], &verified[0]["keys"]), (&0.into(), &2.into()), "{verified}");

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use relay::Shaper;
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +14,18 @@ use std::{
 };
 use stores::{Body, ChangeBatch, CopyChange, Entry, KeyRange, Object, Projection, digest, vectors::VectorSearch};
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Shared {
     pub applied: AtomicU64,
     pub most_in_a_batch: AtomicU64,
     /// Called with each batch.
     pub meanwhile: Mutex<Option<Box<dyn FnMut() + Send>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

@@ -150,8 +150,8 @@ async fn a_stop_waits_for_one_batch_and_the_old_copy_stays() {
     let (met, meets) = std::sync::mpsc::channel();
     let (go, goes) = std::sync::mpsc::channel::<()>();
     *held.shared.meanwhile.lock() = Some(Box::new(move || {
-        drop(met.send(()));
-        drop(goes.recv());
+        let _gone = met.send(());
+        let _go = goes.recv();
     }));
     let relay = relay(&stand, &held);
     relay.start();

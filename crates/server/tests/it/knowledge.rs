@@ -92,7 +92,10 @@ async fn one_flipped_byte_is_named_and_mended_by_a_rebuild_of_the_key_or_of_all(
         assert_eq!((&difference["what"], &difference["id"]), (&json!("different"), &json!(id)));
         let call = stand.post("/api/v1/copies/vectors:rebuild");
         match &body {
-            Some(body) => assert_eq!(call.json(body).send().await.expect(200).json()["applied"], 1),
+            Some(body) => {
+                let done = call.json(body).send().await.expect(200).json();
+                assert_eq!((&done["applied"], &done["left"]), (&json!(1), &json!([])));
+            }
             None => assert_eq!(call.send().await.expect(200).json()["differing"], 0),
         }
         let again = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
@@ -130,6 +133,8 @@ async fn bad_documents_and_questions_are_refused_with_the_field() {
     for body in [json!({ "text": "…" }), json!({ "text": "" }), json!({ "text": "x", "limit": 0 }), json!({})] {
         stand.post("/api/v1/search").json(&body).send().await.problem(400, "attribute-value");
     }
+    let foreign = json!({ "keys": [{ "kind": "intent", "id": "x" }] });
+    stand.post("/api/v1/copies/vectors:rebuild").json(&foreign).send().await.problem(400, "copy-kind-foreign");
     stand.post("/api/v1/copies/nothing:verify").send().await.problem(404, "copy-unknown");
     stand.post("/api/v1/copies/vectors").send().await.problem(400, "copy-action-unknown");
     stand.stop().await;

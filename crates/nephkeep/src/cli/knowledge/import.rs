@@ -197,3 +197,34 @@ fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outc
     }
     if account.refused > 0 { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn text(place: &str, path: &str) -> Text {
+        let body = Json::object().with("source", "s").with("path", path).with("text", "x");
+        Text { place: place.into(), body: Ok(body) }
+    }
+
+    #[test]
+    fn the_second_text_of_one_document_is_refused_and_names_the_first() {
+        let mut once = Once::default();
+        assert!(once.check(text("a/x.md", "x.md")).body.is_ok());
+        assert!(once.check(text("a/y.md", "y.md")).body.is_ok());
+        let refused = once.check(text("b/x.md", "x.md")).body.unwrap_err();
+        assert_eq!((refused.code(), refused.fact("first")), ("import-twice", Some("a/x.md")));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_now_is_one_refusal_and_not_the_end() {
+        let waits = Waits::default();
+        let unreadable = Text { place: "a".into(), body: Err(Error::retry("import-unreadable", "busy")) };
+        let (_, told) = one(unreadable, None, &waits).await;
+        assert_eq!(told.unwrap().unwrap_err().code(), "import-unreadable");
+        let large = Json::object().with("text", "x".repeat(1 << 20));
+        let (_, told) = one(Text { place: "b".into(), body: Ok(large) }, None, &waits).await;
+        assert_eq!(told.unwrap().unwrap_err().code(), "document-too-large");
+    }
+}

@@ -13,10 +13,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, ListQuery};
-use model::{
-    Access, Action, Json, Kind, Principal, ResourceKey, Result, Role, Tenant,
-    json::{parse, stored},
-};
+use model::{Access, Action, Json, Kind, Principal, ResourceKey, Result, Role, Tenant, json::stored};
 
 fn roles(body: &Json) -> Result<Vec<Role>> {
     let rule = "roles is a list of admin, operator, writer, reader, auditor";

@@ -12,8 +12,7 @@ use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, Group, Op, Precondition, Receipt, Write};
 use model::{
-    Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version, configuration,
-    json::{self, parse},
+    Action, Error, Json, Kind, Prepared, ResourceKey, Result, Version, configuration, json,
     tmf921::{self, Setting},
 };
 
