@@ -32,6 +32,8 @@ fn a_group_goes_on_where_it_was_after_kill_9_and_can_be_moved_back() {
     home.up();
     let topics = home.run(&["events", "topics"]).exits(0).out;
     assert!(topics.contains("intent.lifecycle") && topics.contains("audit.recorded"), "{topics}");
+    let tried = home.run(&["events", "produce-test", "--count", "3", "-o", "json"]).exits(0).json();
+    assert_eq!((&tried["written"], &tried["received"]), (&3.into(), &3.into()), "{tried}");
     intents(&home, &["one", "two", "three"]);
     assert_eq!(consume(&home, &["--from", "earliest", "--until-end"]).len(), 3);
     let in_group = ["--group", "billing", "--from", "earliest"];

@@ -216,3 +216,33 @@ async fn nothing_is_lost_or_left_out_while_members_come_go_and_die() {
         seen.insert(*n);
     }
 }
+
+/// Readers are held to a topic's retention; what is older is gone for them, and they are told where to begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_retention_is_not_delivered() {
+    let stand = Stand::new().await;
+    let mut at = Vec::new();
+    for n in 0..6 {
+        at.push(stand.put(&format!("ran/{n}")).await);
+    }
+    stand.age(at[2].n, 31).await;
+    let topic = Arc::clone(stand.events.topics().get(TOPIC).unwrap());
+    let earliest = stand.events.place(&Start::Earliest, topic.retention_days).await.unwrap();
+    assert_eq!(earliest, at[2]);
+    let topics = [topic];
+    let page = stand.events.after(&stand.access, &topics, earliest, 100, Duration::ZERO).await.unwrap();
+    let read: Vec<u64> = page.events.iter().map(|event| event.change.position.n).collect();
+    assert_eq!(read, at[3..].iter().map(|at| at.n).collect::<Vec<_>>());
+    let gone = stand.events.after(&stand.access, &topics, at[0], 100, Duration::ZERO).await.unwrap_err();
+    assert_eq!((gone.code(), gone.fact("earliest")), ("position-gone", Some(&*at[2].to_string())));
+    // A group that stands there is told too, and goes on once it is moved.
+    let group = group(&stand).await;
+    stand.events.join(&stand.access, &group, "a", LEASE).await.unwrap();
+    let (read, _) = drained(&stand, &group, "a").await;
+    assert_eq!(read.len(), 3);
+    let refused = stand.events.seek(&stand.access, &group, None, &Start::At(at[1])).await.unwrap_err();
+    assert_eq!(refused.code(), "position-gone");
+    let long_ago = Start::Time(jiff::Timestamp::UNIX_EPOCH);
+    let (to, _) = stand.events.seek(&stand.access, &group, None, &long_ago).await.unwrap();
+    assert_eq!(to, at[2], "a time before the retention is its beginning");
+}

@@ -41,6 +41,15 @@ impl Stand {
         self.ledger.write(&self.access, group).await.unwrap().position
     }
 
+    /// As if everything up to here had been written so many days ago.
+    pub async fn age(&self, through: u64, days: u64) {
+        let client = postgresql::connect(&self.database).await.unwrap();
+        let micros = days * 86_400 * 1_000_000;
+        let back = model::Hlc::from_micros(micros).0;
+        let older = format!("UPDATE nephkeep.change SET hlc = hlc - {back} WHERE n <= {through}");
+        client.batch_execute(&older).await.unwrap();
+    }
+
     /// As if this member had been away longer than its lease.
     pub async fn expire(&self, member: &str) {
         let client = postgresql::connect(&self.database).await.unwrap();

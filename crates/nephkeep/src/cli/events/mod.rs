@@ -2,6 +2,7 @@
 
 mod consume;
 mod groups;
+mod produce;
 mod sinks;
 
 use super::{Global, status::cell};
@@ -22,6 +23,7 @@ enum Verb {
     Topics(Topics),
     Groups(groups::Groups),
     Consume(consume::Consume),
+    ProduceTest(produce::ProduceTest),
     Seek(groups::Seek),
     Delete(groups::Delete),
     Sinks(sinks::Sinks),
@@ -38,6 +40,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::Topics(Topics {}) => topics(global).await,
         Verb::Groups(verb) => groups::list(global, &verb).await,
         Verb::Consume(verb) => consume::run(global, &verb).await,
+        Verb::ProduceTest(verb) => produce::run(global, &verb).await,
         Verb::Seek(verb) => groups::seek(global, &verb).await,
         Verb::Delete(verb) => groups::delete(global, &verb).await,
         Verb::Sinks(verb) => sinks::run(global, &verb).await,
