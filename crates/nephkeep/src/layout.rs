@@ -63,6 +63,11 @@ impl Layout {
     pub fn running(&self) -> PathBuf {
         self.root.join("run/server.json")
     }
+    /// There while a new admin credential is ordered.
+    #[must_use]
+    pub fn recovery_order(&self) -> PathBuf {
+        self.root.join("run/recover-admin")
+    }
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log/server.log")

@@ -19,6 +19,7 @@ mod metrics;
 mod output;
 mod pages;
 mod pretty;
+mod recovery;
 mod routes;
 mod running;
 #[cfg(feature = "seeded-bugs")]

@@ -9,7 +9,7 @@ use crate::{
     exit::{Failure, Outcome},
     keystore,
     layout::{self, Layout},
-    metrics,
+    metrics, recovery,
     settings::{Record, Settings},
 };
 use audit::TransparencyLog;
@@ -42,6 +42,7 @@ pub struct Stack {
     metrics: Arc<Tier>,
     local: Option<Local>,
     url: String,
+    layout: Layout,
 }
 
 impl Stack {
@@ -73,7 +74,8 @@ impl Stack {
         };
         match opened {
             Ok(Open { server, ledger, relay, url }) => {
-                Ok(Self { server, ledger, audit: base.audit, relay, metrics: base.metrics, local, url })
+                let layout = layout.clone();
+                Ok(Self { server, ledger, audit: base.audit, relay, metrics: base.metrics, local, url, layout })
             }
             Err(failure) => {
                 base.audit.close();
@@ -90,7 +92,11 @@ impl Stack {
 
     /// Serves until told to stop, then ends everything in the order in which it depends on one another.
     pub async fn run_until(self, stopped: impl Future<Output = ()>) -> Outcome {
-        let served = self.server.serve(stopped).await;
+        let app = self.server.app().clone();
+        let served = tokio::select! {
+            served = self.server.serve(stopped) => served,
+            never = recovery::follow(&self.layout, &app) => match never {},
+        };
         tracing::info!("stopping");
         let record = async {
             self.relay.close().await;

@@ -7,6 +7,7 @@ use crate::{
     exit::{Failure, Outcome},
     layout,
     output::{self, Report},
+    recovery::{self, Ordered},
     routes,
 };
 use clap::{Args, Subcommand};
@@ -33,6 +34,7 @@ enum Verb {
     List(List),
     Revoke(Revoke),
     Rotate(Rotate),
+    Recover(Recover),
 }
 
 /// Create a principal and write its credential file
@@ -89,6 +91,17 @@ struct Rotate {
     dry_run: bool,
 }
 
+/// Make a new admin credential for a local installation whose admins are locked out
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nephkeep access recover\n  nephkeep access recover --dry-run\n\n\
+    Needs no credential: who may write into the directory may do it. A running server does it at once, a stopped one at\n\
+    the next `nephkeep up`. local-admin then has a new token, its old one ends; it is audited as admin-recover.")]
+struct Recover {
+    /// Show what would be made
+    #[arg(long)]
+    dry_run: bool,
+}
+
 fn role(text: &str) -> Result<Role, String> {
     text.parse().map_err(|error: Error| error.to_string())
 }
@@ -99,6 +112,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
         Verb::List(List {}) => list(global).await,
         Verb::Revoke(verb) => revoke(global, &verb).await,
         Verb::Rotate(verb) => rotate(global, &verb).await,
+        Verb::Recover(verb) => recover(global, &verb).await,
     }
 }
 
@@ -198,4 +212,19 @@ async fn rotate(global: &Global, verb: &Rotate) -> Outcome {
     }
     let path = format!("{}/token", routes::below(routes::PRINCIPALS, &verb.name));
     keep(global, &client.send(Call::new(Method::POST, path)).await?.value()?, &to)
+}
+
+async fn recover(global: &Global, verb: &Recover) -> Outcome {
+    let layout = global.layout()?;
+    let credential = layout.credential();
+    if verb.dry_run {
+        output::note(&format!("dry run: {} would be written anew; nothing was ordered", credential.display()));
+        return Ok(());
+    }
+    let (state, next) = match recovery::order(&layout).await? {
+        Ordered::Done => ("made", "nephkeep access list"),
+        Ordered::AtNextStart => ("made by the next start", "nephkeep up"),
+    };
+    let facts = vec![("credential", credential.display().to_string()), ("state", state.into()), ("next", next.into())];
+    Report::facts(facts, json!({ "credential": credential, "state": state, "next": next })).print(global.output)
 }

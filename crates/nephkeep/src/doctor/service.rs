@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::{
     client::{Call, Client},
+    credential,
     layout::Layout,
     routes, running,
     settings::Settings,
@@ -15,7 +16,10 @@ pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
         Some(running) => vec![
             Finding::ok("server", format!("pid {} at {}", running.pid, running.url)),
             readiness(&running.url).await,
-        ],
+        ]
+        .into_iter()
+        .chain(credential(layout, &running.url).await)
+        .collect(),
         None => vec![stopped(layout), port(settings), left_behind(layout)],
     }
 }
@@ -28,6 +32,23 @@ async fn readiness(url: &str) -> Finding {
     match answer {
         Ok(_) => Finding::ok("readiness", "it answers and is ready"),
         Err(error) => Finding::error("readiness", &error),
+    }
+}
+
+/// Whether the server knows the token of the directory's own credential; a file that cannot be read is told of elsewhere.
+async fn credential(layout: &Layout, url: &str) -> Option<Finding> {
+    const CHECK: &str = "credential";
+    let token = credential::read(&layout.credential()).ok()?.token;
+    let answer = match Client::new(url.to_owned(), Some(token), None) {
+        Ok(client) => client.send(Call::get(routes::STATUS)).await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(_) => Some(Finding::ok(CHECK, "the server knows its token")),
+        Err(error) if error.code() == "credential-unknown" => {
+            Some(Finding::fail(CHECK, "the server does not know its token", "nephkeep access recover"))
+        }
+        Err(error) => Some(Finding::error(CHECK, &error)),
     }
 }
 

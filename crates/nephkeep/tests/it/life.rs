@@ -39,6 +39,37 @@ fn an_intent_survives_kill_9_and_nothing_is_left_after_down() {
 }
 
 #[test]
+fn who_has_the_directory_gets_back_in_when_the_admin_token_is_lost() {
+    let home = Home::new();
+    home.run(&["access", "recover"]).exits(1);
+    home.up();
+    let kept = home.run(&["access", "revoke", "local-admin"]).exits(1);
+    assert!(kept.err.contains("error[last-admin]"), "{}", kept.err);
+    assert!(home.run(&["doctor"]).out.contains("the server knows its token"));
+    // Its token goes to a file that is lost: the one in the directory is ended.
+    let lose = |name: &str| {
+        let elsewhere = home.beside(name);
+        home.run(&["access", "rotate", "local-admin", "--to", elsewhere.to_str().unwrap()]).exits(0);
+        home.run(&["status"]).exits(3);
+    };
+    lose("lost-1");
+    let doctor = home.run(&["doctor"]).exits(1);
+    assert!(doctor.out.contains("does not know its token") && doctor.out.contains("access recover"), "{}", doctor.out);
+    home.run(&["access", "recover", "--dry-run"]).exits(0);
+    home.run(&["status"]).exits(3);
+    assert_eq!(home.run(&["access", "recover", "-o", "json"]).exits(0).json()["state"], "made");
+    home.run(&["status"]).exits(0);
+    let acts = home.run(&["audit", "list", "--kind", "act"]).exits(0);
+    assert!(acts.out.contains("admin-recover"), "{}", acts.out);
+
+    lose("lost-2");
+    home.run(&["down"]).exits(0);
+    assert_eq!(home.run(&["access", "recover", "-o", "json"]).exits(0).json()["state"], "made by the next start");
+    home.up();
+    home.run(&["status"]).exits(0);
+}
+
+#[test]
 fn an_interrupted_start_leaves_no_postgresql_and_can_be_repeated() {
     let home = Home::new();
     let mut command = home.command();

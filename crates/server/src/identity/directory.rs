@@ -2,9 +2,9 @@
 
 use super::token::TokenHash;
 use ledger::{Content, Resource};
-use model::{Access, Error, Position, Principal, ResourceKey, Result, Role, json};
+use model::{Access, Error, Position, Principal, ResourceKey, Result, Role, Tenant, json};
 use parking_lot::RwLock;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// One version of a principal, as far as logging in goes.
 #[derive(Debug, Clone)]
@@ -88,6 +88,14 @@ impl Directory {
         self.0.read().by_token.is_empty()
     }
 
+    /// Who may log in and administer a tenant.
+    #[must_use]
+    pub fn admins(&self, tenant: &Tenant) -> Vec<Arc<str>> {
+        let known = self.0.read();
+        let admin = |access: &&Access| access.tenant == *tenant && access.has(Role::Admin);
+        known.by_token.values().filter(admin).map(|access| Arc::clone(&access.principal)).collect()
+    }
+
     /// Takes a version in; an older one than known changes nothing (the log and the writer both report).
     pub fn learn(&self, identity: &Identity) {
         self.0.write().learn(identity);
@@ -107,7 +115,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Incarnation, Kind, Shard, Tenant};
+    use model::{Incarnation, Kind, Shard};
 
     fn at(n: u64) -> Position {
         Position { shard: Shard(0), incarnation: Incarnation { ordinal: 1, random: 7 }, n }

@@ -1,12 +1,12 @@
-//! Principals in the record: loaded, created, rotated, revoked; the first admin.
+//! Principals in the record: loaded, created, rotated, revoked; the first admin, and the last.
 //!
 //! A revocation is durable in the transparency log before the record (RECORD 11): a restore to an earlier moment
 //! replays it, so a revoked token does not come back.
 
 use super::{Identity, act, allow, token::Token};
 use crate::{clock, state::App};
-use ledger::{Group, Op, Receipt, Write};
-use model::{Access, Error, Json, Kind, Position, Principal, ResourceKey, Result, Role, Tenant, Version, json};
+use ledger::{Group, Op, Precondition, Receipt, Write};
+use model::{Access, Action, Error, Json, Kind, Position, Principal, ResourceKey, Result, Role, Tenant, Version, json};
 
 /// The tenant of the installation's own admins; only they make principals for other tenants.
 pub const HOME_TENANT: &str = "default";
@@ -80,18 +80,23 @@ pub async fn rotate(app: &App, access: &Access, tenant: &Tenant, name: &str) -> 
     let (version, mut principal) = read(app, &access, &key).await?;
     let token = Token::generate()?;
     principal.token_hash = hex::encode(token.hash());
-    revoked(app, &access, &key, "token-rotate").await?;
+    ordered(app, &access, &key, "token-rotate").await?;
     let written = write(app, &access, &key, Op::Replace { expected: version }, Some(&principal)).await?;
     issued(app, principal, token, &key, &written)
 }
 
-/// Ends a principal for good.
+/// Ends a principal for good, unless nobody were left who could administer the installation.
 pub async fn revoke(app: &App, access: &Access, tenant: &Tenant, name: &str) -> Result<Position> {
     let access = acting(access, tenant)?;
+    allow(app, &access, Action::Administer).await?;
     let key = ResourceKey::new(tenant, Kind::Principal, name)?;
+    // Two admins who revoke one another at the same time: one of them stays.
+    let _lane = app.lane(&ResourceKey::new(tenant, Kind::Principal, FIRST_ADMIN)?).await;
     read(app, &access, &key).await?;
-    revoked(app, &access, &key, "principal-revoke").await?;
-    let receipt = write(app, &access, &key, Op::Delete { expected: None }, None).await?;
+    let preconditions = remaining_admin(app, &key)?.map(|other| (other, Precondition::Present)).into_iter().collect();
+    ordered(app, &access, &key, "principal-revoke").await?;
+    let writes = vec![Write { key: key.clone(), op: Op::Delete { expected: None }, document: None }];
+    let receipt = app.ledger.write(&access, Group { writes, preconditions, ..Group::default() }).await?;
     app.authenticator.directory().learn(&Identity::ended(&key, receipt.position));
     Ok(receipt.position)
 }
@@ -104,8 +109,38 @@ pub async fn read(app: &App, access: &Access, key: &ResourceKey) -> Result<(Vers
     Ok((resource.version, Principal::read(&json::stored(document)?)?))
 }
 
-async fn revoked(app: &App, access: &Access, key: &ResourceKey, action: &str) -> Result<()> {
-    allow(app, access, model::Action::Administer).await?;
+/// Another admin of the installation, where this is one; it must still be there when this one is gone.
+fn remaining_admin(app: &App, key: &ResourceKey) -> Result<Option<ResourceKey>> {
+    let admins = app.authenticator.directory().admins(&key.tenant);
+    if key.tenant.as_str() != HOME_TENANT || !admins.iter().any(|name| **name == *key.id) {
+        return Ok(None);
+    }
+    let Some(other) = admins.iter().find(|name| ***name != *key.id) else {
+        let why = "this is the last admin of the installation: make another one first, or give this one a new token";
+        return Err(Error::conflict("last-admin", why).with("id", &key.id));
+    };
+    ResourceKey::new(&key.tenant, Kind::Principal, other).map(Some)
+}
+
+/// A new token for the installation's first admin, who is made again where it is gone or is no admin any more. For
+/// whoever owns the server's directory: the way back in when every other token is lost.
+pub async fn recover(app: &App) -> Result<Issued> {
+    let tenant = Tenant::new(HOME_TENANT)?;
+    let access = Access::new("nephkeep", &[Role::Admin], &tenant, "recovery");
+    let key = ResourceKey::new(&tenant, Kind::Principal, FIRST_ADMIN)?;
+    let token = Token::generate()?;
+    let principal = Principal::new(FIRST_ADMIN, &tenant, &[Role::Admin], &hex::encode(token.hash()), clock::wall())?;
+    let op = match app.ledger.read(&access, &key).await? {
+        Some(there) => Op::Replace { expected: there.version },
+        None => Op::Create,
+    };
+    ordered(app, &access, &key, "admin-recover").await?;
+    let written = write(app, &access, &key, op, Some(&principal)).await?;
+    issued(app, principal, token, &key, &written)
+}
+
+async fn ordered(app: &App, access: &Access, key: &ResourceKey, action: &str) -> Result<()> {
+    allow(app, access, Action::Administer).await?;
     act(app, access, action, "ordered", key.id.to_string()).await
 }
 

@@ -3,6 +3,7 @@
 use crate::stand::{Stand, TMF, intent};
 use futures_util::StreamExt;
 use serde_json::Value;
+use server::Limits;
 use std::time::Duration;
 
 #[tokio::test]
@@ -23,6 +24,31 @@ async fn a_long_poll_goes_on_where_it_left_off() {
     assert_eq!(idle["next"], idle["published"]);
     stand.get("/api/v1/watch?after=1").send().await.problem(400, "position-malformed");
     stand.get("/api/v1/watch?kind=x").send().await.problem(400, "kind-unknown");
+    stand.stop().await;
+}
+
+/// Handed back as reached, it would leave out everything until then.
+#[tokio::test]
+async fn a_position_that_the_log_has_not_reached_is_not_told_as_reached() {
+    let limits = Limits { position_wait: Duration::from_millis(50), ..Limits::default() };
+    let stand = Stand::with(limits).await;
+    stand.intent("one").await;
+    let status = stand.get("/api/v1/status").send().await.expect(200).json();
+    let head = status["record"]["published"].as_str().unwrap();
+    let (life, n) = head.rsplit_once('.').unwrap();
+    let ahead = format!("{life}.{}", n.parse::<u64>().unwrap() + 1_000);
+    let watch = format!("/api/v1/watch?after={ahead}&wait=0");
+    let refused = stand.get(&watch).send().await;
+    assert_eq!(refused.problem(400, "position-ahead")["context"]["position"], ahead.as_str());
+    assert!(!refused.headers.contains_key("ledger-position"));
+    let stream = stand.get("/api/v1/watch").header("accept", "text/event-stream").header("last-event-id", &ahead);
+    stream.send().await.problem(400, "position-ahead");
+    let page = stand.get(&format!("/api/v1/watch?after={head}&wait=0")).send().await.expect(200);
+    assert_eq!((page.header("ledger-position"), &page.json()["next"]), (head, &Value::from(head)));
+    // A follower may only be late: it waits, and then sends the watcher elsewhere.
+    let follower = stand.beside().await;
+    follower.get(&watch).send().await.problem(503, "position-timeout");
+    follower.stop().await;
     stand.stop().await;
 }
 

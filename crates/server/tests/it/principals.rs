@@ -29,6 +29,30 @@ async fn a_token_is_shown_once_rotated_and_revoked() {
 }
 
 #[tokio::test]
+async fn the_last_admin_stays_also_when_two_revoke_one_another() {
+    let stand = Stand::new().await;
+    let auditor = stand.principal("auditor", &["auditor"]).await;
+    let path = |name: &str| format!("/api/v1/principals/{name}");
+    let refused = stand.delete(&path("local-admin")).send().await.problem(409, "last-admin");
+    assert_eq!(refused["context"]["id"], "local-admin");
+    stand.delete(&path("local-admin")).token(&auditor).send().await.problem(403, "role-denied");
+    stand.get("/api/v1/status").send().await.expect(200);
+
+    let second = stand.principal("second", &["admin", "reader"]).await;
+    let (one, other) =
+        tokio::join!(stand.delete(&path("second")).send(), stand.delete(&path("local-admin")).token(&second).send());
+    let ended = [one.status, other.status].iter().filter(|status| **status == 204).count();
+    assert_eq!(ended, 1, "{} {}", one.text, other.text);
+    let (left, token) = if one.status == 204 { ("local-admin", &stand.admin) } else { ("second", &second) };
+    stand.delete(&path(left)).token(token).send().await.problem(409, "last-admin");
+    stand.delete(&path("auditor")).token(token).send().await.expect(204);
+    // A new token for the last admin is no way out, but a way on.
+    let fresh = stand.post(&format!("{}/token", path(left))).token(token).send().await.expect(200).json();
+    stand.get("/api/v1/status").token(fresh["token"].as_str().unwrap()).send().await.expect(200);
+    stand.stop().await;
+}
+
+#[tokio::test]
 async fn each_role_may_do_its_own_and_nothing_else() {
     let stand = Stand::new().await;
     let path = format!("{TMF}/intent");

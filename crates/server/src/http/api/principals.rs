@@ -90,10 +90,11 @@ pub async fn rotate(State(app): State<App>, At(name): At<String>, mut call: Call
     Ok(positioned(StatusCode::OK, &people::shown(&issued), issued.position))
 }
 
-/// Ends a principal and its token for good; also across a restore to an earlier moment.
+/// Ends a principal and its token for good; also across a restore to an earlier moment. The last admin of the
+/// installation stays (409 `last-admin`).
 #[utoipa::path(delete, path = "/api/v1/principals/{name}", tag = "principals", security(("token" = [])),
     params(("name" = String, Path), ("tenant" = Option<String>, Query)),
-    responses((status = 204), (status = 404, body = shapes::Problem)))]
+    responses((status = 204), (status = 404, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn revoke(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let tenant = tenant(&call.access, call.query.take("tenant")?.as_deref())?;
     call.query.finish("tenant")?;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
-use ledger::{Change, ChangeAction, ChangePage};
+use ledger::{Change, ChangeAction, ChangePage, Leadership};
 use model::{Access, Error, Hlc, Json, Kind, Position, Result};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
@@ -37,7 +37,7 @@ struct Watch {
     params(("after" = Option<String>, Query, description = "a position; from the start when absent"),
         ("kind" = Option<String>, Query, description = "kinds, separated by commas"),
         ("limit" = Option<u32>, Query), ("wait" = Option<u64>, Query, description = "seconds a page waits for a change")),
-    responses((status = 200, body = shapes::LogPage), (status = 409, body = shapes::Problem)))]
+    responses((status = 200, body = shapes::LogPage), (status = 400, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
     let permit = Arc::clone(&app.watchers).try_acquire_owned().map_err(|_| overloaded())?;
     let resumed = headers::text(&call.headers, &LAST_EVENT_ID)?.map(str::to_owned);
@@ -48,6 +48,7 @@ pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
     let wait = call.query.take_number("wait")?.map_or(app.limits.watch_wait, Duration::from_secs);
     call.query.finish("after, kind, limit, wait")?;
     let wait = wait.min(app.limits.watch_wait);
+    reached(&app, after).await?;
     let streamed = headers::text(&call.headers, &header::ACCEPT)?.is_some_and(|a| a.contains("text/event-stream"));
     let mut watch = Watch { app, access: call.access, after, kinds, _permit: permit };
     if streamed {
@@ -62,6 +63,16 @@ pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
         .with("next", page.next.to_string())
         .with("published", page.published.to_string());
     Ok(positioned(StatusCode::OK, &body, page.next))
+}
+
+/// A place that the log has not reached was never read up to: handing it back would leave out all that comes until then.
+/// A follower may only be late.
+async fn reached(app: &App, after: Option<Position>) -> Result<()> {
+    match (after, app.ledger.leadership()) {
+        (None, _) => Ok(()),
+        (Some(after), Leadership::Leader { .. }) => app.ledger.resume(after).map(drop),
+        (Some(after), Leadership::Follower { .. }) => app.ledger.wait_for(after, app.limits.position_wait).await,
+    }
 }
 
 impl Watch {
