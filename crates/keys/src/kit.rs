@@ -17,7 +17,7 @@ use model::{Error, Result};
 use std::{fmt::Write, path::Path};
 use zeroize::Zeroizing;
 
-pub use restore::{Report, Sources, recover, restore, test};
+pub use restore::{Fit, Report, Sources, recover, restore, test};
 
 const BEGIN: &str = "-----BEGIN NEPHKEEP RECOVERY KIT-----";
 const END: &str = "-----END NEPHKEEP RECOVERY KIT-----";

@@ -100,7 +100,7 @@ impl Client {
         let layout = Layout::find(target.directory.as_deref())?;
         let url = match &target.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => running::find(&layout).ok_or_else(|| not_running(&layout))?.url,
+            None => running::look(&layout)?.ok_or_else(|| not_running(&layout))?.url,
         };
         let file = target.credential_file.clone().unwrap_or_else(|| layout.credential());
         let token = credential::read(&file)?.token;
@@ -226,14 +226,26 @@ fn redirected(asked: &str, location: &str) -> Result<String> {
 }
 
 fn not_running(layout: &Layout) -> Error {
-    let what = "no nephkeep runs on this directory; start it with `nephkeep up`, or name another with --dir or --url";
+    let what = "no nephkeep runs on this directory";
     Error::retry("server-not-running", what).with("directory", layout.root().display())
 }
 
 fn unreachable_server(base: &str, error: reqwest::Error) -> Error {
-    let what = "the server does not answer; `nephkeep status` and its log tell more";
-    Error::retry("server-unreachable", what).with("url", base).caused_by(error.without_url())
+    let error = error.without_url();
+    // reqwest tells what it did; why that failed stands at the end of the chain.
+    let mut why: &(dyn std::error::Error + 'static) = &error;
+    while let Some(source) = why.source() {
+        why = source;
+    }
+    let why = why.to_string();
+    Error::retry("server-unreachable", format!("the server does not answer: {why}")).with("url", base).caused_by(error)
 }
+
+/// What the server calls by its HTTP name has another one on the command line.
+const OF_THE_DOOR: [(&str, &str); 2] = [
+    ("GET /api/v1/copies lists them", "`nephkeep status` lists them"),
+    ("the version of If-Match", "the version given with --if-version"),
+];
 
 /// A TMF630 error body, or one in Prometheus's own shape, as the error it was on the server. Interfaces with a body of
 /// their own may name the code in a header.
@@ -249,7 +261,9 @@ fn problem(status: StatusCode, headers: &HeaderMap, text: &str) -> Error {
         _ => ErrorKind::Bug,
     };
     let reason = [word("reason"), word("message"), word("error")].into_iter().find(|words| !words.is_empty());
-    let mut message = reason.map_or_else(|| format!("the server answered {status}"), crate::output::printable);
+    let ours = |reason: &str| OF_THE_DOOR.iter().fold(reason.to_owned(), |said, (door, ours)| said.replace(door, ours));
+    let nobody = || format!("the server answered {status}, not as a nephkeep does: is this its address?");
+    let mut message = reason.map_or_else(nobody, |reason| crate::output::printable(&ours(reason)));
     for (name, fact) in body.get("context").and_then(Value::as_object).into_iter().flatten() {
         let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
         message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));

@@ -24,7 +24,10 @@ pub fn document(path: Option<&Path>) -> Outcome<Json> {
     };
     let shown = path.unwrap_or(Path::new("standard input"));
     let bytes =
-        bytes.map_err(|error| layout::io_error("import-unreadable", "the document cannot be read", shown, error))?;
+        bytes.map_err(|error| layout::io_error("document-unreadable", "the document cannot be read", shown, error))?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::invalid("document-missing", "the document is empty").with("file", shown.display()).into());
+    }
     Ok(parse(&bytes, path).map_err(|error| error.with("file", shown.display()))?)
 }
 
@@ -53,6 +56,10 @@ pub fn assignments(pairs: &[String]) -> Outcome<Json> {
         let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
             Error::invalid("assignment-malformed", "an assignment reads name=value").with("given", pair)
         })?;
+        if name.contains('.') {
+            let what = "an attribute within another is not set like this: send a document with the outer one";
+            return Err(Error::invalid("assignment-malformed", what).with("given", pair).into());
+        }
         let parsed = model::json::parse(value.as_bytes()).ok().filter(|json| json.as_number().is_none());
         object.set(name, parsed.unwrap_or_else(|| Json::String(value.to_owned())));
     }
@@ -80,5 +87,6 @@ mod tests {
             assignments(&["n=1".into(), "s=active".into(), "t=\"1\"".into(), "e=".into(), "b=true".into()]).unwrap();
         assert_eq!(object.to_bytes(), r#"{"n":"1","s":"active","t":"1","e":"","b":true}"#);
         assert!(assignments(&["=x".into()]).is_err());
+        assert!(assignments(&["expression.iri=urn:y".into()]).is_err());
     }
 }

@@ -72,10 +72,43 @@ impl Layout {
     pub fn log(&self) -> PathBuf {
         self.root.join("log/server.log")
     }
+    /// Whether a nephkeep ever began here.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.is_initialised() || self.lock().exists()
+    }
+    /// Whether a start has come so far that its admin exists.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.credential().exists()
+    }
     /// Whether the verbs find this directory without being told.
     #[must_use]
     pub fn is_default(&self) -> bool {
         Self::find(None).is_ok_and(|default| default == *self)
+    }
+    /// Advice with this directory in it: `nephkeep up` as it must be typed here.
+    #[must_use]
+    pub fn spoken(&self, advice: &str) -> String {
+        if self.is_default() {
+            return advice.to_owned();
+        }
+        let root = self.root.display().to_string();
+        let plain = root.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c));
+        let named = if plain { format!("nephkeep --dir {root} ") } else { format!("nephkeep --dir '{root}' ") };
+        let mut spoken = String::new();
+        let mut rest = advice;
+        while let Some(at) = rest.find("nephkeep ") {
+            let (before, after) = (&rest[..at], &rest[at + "nephkeep ".len()..]);
+            let begins = before.chars().last().or(spoken.chars().last()).is_none_or(|c| c == '`' || c == '&');
+            let begins = begins || before.ends_with("&& ") || before.ends_with(": ");
+            // These need no directory, or have one.
+            let bare = ["explain", "--dir", "completions", "man"].iter().any(|verb| after.starts_with(verb));
+            spoken.push_str(before);
+            spoken.push_str(if begins && !bare { &named } else { "nephkeep " });
+            rest = after;
+        }
+        spoken + rest
     }
     #[must_use]
     pub fn is_initialised(&self) -> bool {
@@ -167,6 +200,15 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert!(is_private(&path).unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn advice_names_the_directory_it_is_about() {
+        let layout = Layout::find(Some(Path::new("/srv/n"))).unwrap();
+        assert_eq!(layout.spoken("nephkeep up"), "nephkeep --dir /srv/n up");
+        let said = layout.spoken("Run `nephkeep up`, a nephkeep as any: `nephkeep explain bug`.");
+        assert_eq!(said, "Run `nephkeep --dir /srv/n up`, a nephkeep as any: `nephkeep explain bug`.");
+        assert_eq!(Layout::find(None).unwrap().spoken("nephkeep up"), "nephkeep up");
     }
 
     #[test]

@@ -56,11 +56,12 @@ fn main() -> ExitCode {
             return code(Exit::Environment);
         }
     };
+    let (layout, format) = (cli.layout(), cli.global.output);
     match runtime.block_on(cli::run(cli)) {
         Ok(()) => code(Exit::Ok),
         Err(Failure::Reported(exit)) => code(exit),
         Err(Failure::Error { exit, error }) => {
-            output::failure(&error);
+            output::failure(&error, layout.as_ref(), format);
             code(exit)
         }
     }

@@ -2,12 +2,13 @@
 
 use crate::{
     exit::{Failure, Outcome},
+    layout::Layout,
     pages, pretty, yaml,
 };
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use model::{Error, Json};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -85,14 +86,30 @@ pub fn note(text: &str) {
     let _unread = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error as an operator needs it: what, where, what to do, and where to read on.
-pub fn failure(error: &Error) {
-    note(&format!("error[{}]: {error}", error.code()));
+/// An error as an operator needs it: what, where, what to do, and where to read on. Advice is about the directory named.
+///
+/// A program that asked for JSON gets it as JSON, on one line.
+pub fn failure(error: &Error, layout: Option<&Layout>, format: Format) {
+    let spoken = |text: &str| layout.map_or_else(|| text.to_owned(), |layout| layout.spoken(text));
+    if format == Format::Json {
+        let page = pages::find(error.code()).and_then(|(_, page)| pages::section(page, "Remedy"));
+        let remedy = page.map(|remedy| spoken(&remedy));
+        let said = json!({ "code": error.code(), "message": spoken(&error.to_string()), "remedy": remedy });
+        return note(&json!({ "error": said }).to_string());
+    }
+    note(&format!("error[{}]: {}", error.code(), spoken(&error.to_string())));
     let Some((code, page)) = pages::find(error.code()) else { return };
     if let Some(remedy) = pages::section(page, "Remedy") {
-        note(&format!("  what to do: {remedy}"));
+        note(&format!("  what to do: {}", spoken(&remedy)));
     }
     note(&format!("  read more:  nephkeep explain {code}"));
+}
+
+/// `1 document`, `2 documents`.
+#[must_use]
+pub fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
 }
 
 #[must_use]

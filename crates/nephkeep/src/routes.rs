@@ -24,6 +24,7 @@ pub const CHECKPOINT: &str = "/api/v1/audit/checkpoint";
 pub const RECONCILIATION: &str = "/api/v1/audit/reconciliation";
 pub const KEYS_ROTATIONS: &str = "/api/v1/keys/rotations";
 pub const ROOT_ROTATIONS: &str = "/api/v1/keys/root-rotations";
+pub const KEYS: &str = "/api/v1/keys";
 pub const ERASURES: &str = "/api/v1/erasures";
 pub const PRINCIPALS: &str = "/api/v1/principals";
 

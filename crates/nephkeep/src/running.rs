@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -100,6 +101,27 @@ pub fn find(layout: &Layout) -> Option<Running> {
         return None;
     }
     read(layout).filter(|running| began(running.pid).as_deref() == Some(&running.began))
+}
+
+/// As `find`, where not to know is an error: a directory that cannot be looked into, or that is none of ours.
+pub fn look(layout: &Layout) -> Outcome<Option<Running>> {
+    let unseen = [layout.lock(), layout.running()].into_iter().find_map(|path| match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(error),
+        _ => None,
+    });
+    match unseen {
+        None => Ok(find(layout)),
+        Some(error) => Err(Failure::environment(denied(layout, error))),
+    }
+}
+
+/// Somebody else's directory: what runs there is not known to this user.
+#[must_use]
+pub fn denied(layout: &Layout, error: io::Error) -> Error {
+    let me = rustix::process::geteuid().as_raw();
+    let owner = layout.root().ancestors().find_map(|step| fs::metadata(step).ok()).map_or(0, |meta| meta.uid());
+    let what = format!("this directory cannot be looked into: it belongs to uid {owner}, and this is uid {me}");
+    Error::refused("directory-denied", what).with("directory", layout.root().display()).caused_by(error)
 }
 
 /// Whether some process holds the directory, also one that is still starting or stopping.

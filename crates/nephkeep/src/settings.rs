@@ -6,6 +6,7 @@
 use crate::{
     exit::Outcome,
     layout::{self, Layout},
+    running,
 };
 use model::Error;
 use serde::Deserialize;
@@ -170,6 +171,9 @@ impl Settings {
     pub fn load(layout: &Layout, file: Option<&Path>) -> Outcome<Self> {
         let path = file.map_or_else(|| layout.settings(), Path::to_path_buf);
         let text = fs::read_to_string(&path).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::PermissionDenied {
+                return crate::exit::Failure::environment(running::denied(layout, error));
+            }
             let what = "the settings file cannot be read; `nephkeep up` writes one into an empty directory";
             crate::exit::Failure::environment(layout::io_error("settings-unreadable", what, &path, error))
         })?;

@@ -246,7 +246,7 @@ impl Base {
 }
 
 /// The address asked for, with a port where any was; refused when it is taken or outside loopback.
-async fn free(listen: SocketAddr) -> Result<SocketAddr> {
+pub async fn free(listen: SocketAddr) -> Result<SocketAddr> {
     let listener = server::listen::bind(listen).await?;
     listener.local_addr().map_err(|error| Error::bug("a bound address cannot be read").caused_by(error))
 }

@@ -76,12 +76,12 @@ impl Account {
         self.check_path(directory)
     }
 
-    /// Every directory above must let the account through: it opens its files by absolute path.
-    fn check_path(&self, directory: &Path) -> Result<()> {
+    /// Every directory above that exists must let the account through: it opens its files by absolute path.
+    pub fn check_path(&self, directory: &Path) -> Result<()> {
         if !self.dropped {
             return Ok(());
         }
-        for step in directory.ancestors().filter(|step| !step.as_os_str().is_empty()) {
+        for step in directory.ancestors().filter(|step| !step.as_os_str().is_empty() && step.exists()) {
             let meta = fs::metadata(step).map_err(|e| file_error("look at", step, e))?;
             if !self.may_pass(&meta) {
                 let message = "the account that runs the child may not pass through this directory; allow it (chmod o+x) or choose another place";

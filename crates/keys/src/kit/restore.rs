@@ -1,13 +1,13 @@
 //! From kit, slot and generation to a working keystore; and the test that proves it, in an empty directory.
 
 use crate::{
-    Bound, KeyId, Kit, Opened,
+    Bound, KeyId, Kit, Opened, files,
     generation::Generation,
     keystore::Keystore,
     secret::Secret,
     settings::Settings,
-    slot::Role,
-    state::{Standing, State},
+    slot::{Role, Slot},
+    state::{KeystoreId, Standing, State},
     store::{Beginning, Store},
     survey::{self, Opener, Survey},
     tree::BLOCK_KEYS,
@@ -50,17 +50,61 @@ impl Report {
 
 impl Sources {
     fn survey(&self, kit: &Kit) -> Result<Survey> {
-        let found = survey::survey(&self.settings(), opener(kit))?;
+        let found = survey::survey(&self.settings(), opener(kit)).map_err(|error| self.why_closed(kit, error))?;
         if found.header.keystore == kit.keystore() {
             return Ok(found);
         }
-        let words = "this kit belongs to another keystore: use the kit that was made with this one";
-        let error = Error::refused("kit-other", words);
-        Err(error.with("kit", hex::encode(kit.keystore())).with("found", hex::encode(found.header.keystore)))
+        Err(other(kit, found.header.keystore))
+    }
+
+    /// The slots name the root and the keystore they are of: whether the kit is void, or somebody else's.
+    fn why_closed(&self, kit: &Kit, error: Error) -> Error {
+        if error.code() != "keystore-slots-closed" {
+            return error;
+        }
+        match kit.fits(&self.slots) {
+            Fit::EarlierRoot => {
+                let words = "this kit is of an earlier root and opens nothing any more: use the one that was written \
+                             when the root was rotated";
+                Error::refused("kit-void", words).with("root of the kit", hex::encode(kit.root_public()))
+            }
+            Fit::Other(found) => other(kit, found),
+            Fit::Current | Fit::Unknown => error,
+        }
     }
 
     fn settings(&self) -> Settings {
         Settings { directories: self.directories.clone(), slots: self.slots.clone(), host_key: PathBuf::new() }
+    }
+}
+
+fn other(kit: &Kit, found: KeystoreId) -> Error {
+    let words = "this kit belongs to another keystore: use the kit that was made with this one";
+    let error = Error::refused("kit-other", words);
+    error.with("kit", hex::encode(kit.keystore())).with("found", hex::encode(found))
+}
+
+/// Whether a kit is the one for slots, by what stands open in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    Current,
+    /// The root was rotated since: it opens nothing.
+    EarlierRoot,
+    Other([u8; 16]),
+    /// No slot can be read.
+    Unknown,
+}
+
+impl Kit {
+    #[must_use]
+    pub fn fits(&self, slots: &[PathBuf]) -> Fit {
+        let read = |path: &PathBuf| Slot::decode(&files::read_copy(path).ok()??).ok();
+        let Some(newest) = slots.iter().filter_map(read).max_by_key(|slot| slot.epoch) else { return Fit::Unknown };
+        match newest.keystore == self.keystore() {
+            false => Fit::Other(newest.keystore),
+            true if newest.root_public == self.root_public() => Fit::Current,
+            true => Fit::EarlierRoot,
+        }
     }
 }
 

@@ -87,7 +87,9 @@ fn an_old_kit_with_old_generations_opens_nothing_after_a_rotation_of_the_root() 
     let (new, outcome) = house.keystore.rotate_root(|kit| kit.write(&path)).unwrap();
     assert!(outcome.is_complete());
     let tried = kit::test(&house.kit, &house.sources(), &house.root.path().join("old")).unwrap_err();
-    assert_eq!(tried.code(), "keystore-slots-closed");
+    assert_eq!(tried.code(), "kit-void");
+    assert_eq!(house.kit.fits(&house.settings.slots), kit::Fit::EarlierRoot);
+    assert_eq!(new.fits(&house.settings.slots), kit::Fit::Current);
     assert_eq!(Kit::read(&path).unwrap(), new);
     let target = house.root.path().join("new");
     assert!(kit::test(&new, &house.sources(), &target).unwrap().is_good());
@@ -126,7 +128,7 @@ fn wrong_kits_old_generations_and_occupied_targets_are_refused() {
     let (house, other) = (house(), house());
     let target = house.root.path().join("t");
     let code = |kit: &Kit, sources: &Sources| kit::test(kit, sources, &target).unwrap_err().code();
-    assert_eq!(code(&other.kit, &house.sources()), "keystore-slots-closed");
+    assert_eq!(code(&other.kit, &house.sources()), "kit-other");
     let mixed = Sources { slots: other.sources().slots, ..house.sources() };
     assert_eq!(code(&house.kit, &mixed), "keystore-mixed");
     fs::create_dir(&target).unwrap();

@@ -74,7 +74,7 @@ impl Cluster {
     }
 }
 
-fn account(options: &LocalOptions) -> Result<Account> {
+pub(super) fn account(options: &LocalOptions) -> Result<Account> {
     match &options.account {
         Some(name) => Account::choose(&[name]),
         None => Account::choose(&ACCOUNTS),

@@ -31,6 +31,11 @@ pub struct Local {
 }
 
 impl Local {
+    /// Whether the account of the server could come to a directory at all; what is not there yet is no hindrance.
+    pub fn reachable(directory: &Path) -> Result<()> {
+        super::cluster::account(&LocalOptions::default())?.check_path(directory)
+    }
+
     /// Finds the newest PostgreSQL, or says what is missing.
     pub fn find_binaries() -> Result<super::Binaries> {
         super::Binaries::find(None)

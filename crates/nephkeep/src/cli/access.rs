@@ -131,6 +131,10 @@ async fn create(global: &Global, verb: &Create) -> Outcome {
         Err(error) => {
             // Reserved and empty: nothing is lost with it.
             let _absent = fs::remove_file(&verb.to);
+            if error.code() == "already-exists" {
+                let what = "there is a principal of this name already";
+                return Err(Error::conflict("principal-exists", what).with("name", &verb.name).into());
+            }
             Err(error.into())
         }
     }

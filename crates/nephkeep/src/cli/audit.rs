@@ -5,7 +5,7 @@ use crate::{
     client::Call,
     exit::{Exit, Failure, Outcome},
     layout,
-    output::{self, Format, Report},
+    output::{self, Format, Report, counted},
     routes, running,
     settings::Settings,
 };
@@ -48,13 +48,13 @@ struct List {
     #[arg(long, value_parser = ["write", "access", "act", "restore"])]
     kind: Option<String>,
     /// From this time on (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::values::time)]
     since: Option<jiff::Timestamp>,
     /// Before this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::values::time)]
     until: Option<jiff::Timestamp>,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = super::values::count)]
     limit: u32,
 }
 
@@ -134,11 +134,13 @@ async fn list(global: &Global, verb: &List) -> Outcome {
 fn row(entry: &Value) -> Vec<String> {
     let mut row = ["index", "time", "entry", "principal", "tenant"].map(|name| cell(&entry[name])).to_vec();
     row.push(match entry["entry"].as_str() {
-        Some("access") => format!(
-            "{} documents, purpose {}",
-            entry["positions"].as_array().map_or(0, Vec::len),
-            cell(&entry["purpose"])
-        ),
+        Some("access") => {
+            let positions = entry["positions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let first = positions.first().map_or_else(String::new, |first| format!(" at {}", cell(first)));
+            let more = if positions.len() > 1 { ", …" } else { "" };
+            let documents = counted(positions.len() as u64, "document");
+            format!("{documents}{first}{more}, purpose {}", cell(&entry["purpose"]))
+        }
         Some("write") => ["action", "kind", "id", "version"].map(|name| cell(&entry[name])).join(" "),
         Some("act") => ["action", "outcome", "detail"].map(|name| cell(&entry[name])).join(" "),
         _ => format!("to {}, voided {}", cell(&entry["to"]), cell(&entry["voided"])),
@@ -179,8 +181,13 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     if verb.place.log.is_none() {
         ask_for_checkpoint(global).await;
     }
+    // Not to be there is another fault than not to hold.
+    fs::metadata(log.join("checkpoint")).map_err(|error| {
+        layout::io_error("audit-log-unreadable", "there is no audit log that can be read here", &log, error)
+    })?;
     let report = audit::verify::verify(&log, &key)?;
-    let value = serde_json::to_value(&report).map_err(|error| Error::bug("a report is not JSON").caused_by(error))?;
+    let mut value =
+        serde_json::to_value(&report).map_err(|error| Error::bug("a report is not JSON").caused_by(error))?;
     let mut facts = vec![
         ("log", log.display().to_string()),
         ("origin", report.origin.clone()),
@@ -194,8 +201,9 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     let verdict = match (verified, report.findings_in_all) {
         (true, _) => "verified".to_owned(),
         (false, 0) => "nothing stands under a checkpoint yet".to_owned(),
-        (false, differences) => format!("{differences} differences"),
+        (false, differences) => counted(differences, "difference"),
     };
+    value["verdict"] = json!(verdict);
     facts.push(("verdict", verdict));
     Report::facts(facts, value).print(global.output)?;
     for finding in &report.findings {
@@ -220,8 +228,12 @@ async fn ask_for_checkpoint(global: &Global) {
 
 fn verify_proof(global: &Global, path: &Path, key: &PublicKey) -> Outcome {
     let text = fs::read_to_string(path)
-        .map_err(|error| layout::io_error("import-unreadable", "the proof cannot be read", path, error))?;
-    let proven = audit::check_proof(&text, key)?;
+        .map_err(|error| layout::io_error("document-unreadable", "the proof cannot be read", path, error))?;
+    let proven = audit::check_proof(&text, key).map_err(|error| {
+        let what = "the checkpoint in this proof is not signed with this log's key";
+        let checkpoint = error.code() == "audit-checkpoint-invalid";
+        if checkpoint { Error::corrupt("audit-proof-invalid", what).with("path", path.display()) } else { error }
+    })?;
     let entry = described(&proven.entry);
     let value = json!({ "index": proven.index, "size": proven.checkpoint.size, "entry": entry, "proven": true });
     let facts = vec![

@@ -12,7 +12,7 @@ use model::Error;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -30,9 +30,21 @@ pub struct Arguments {
     dry_run: bool,
 }
 
+impl Arguments {
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+}
+
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let layout = global.layout_or(arguments.directory.as_deref())?;
-    let Some(running) = running::find(&layout) else { return nothing_runs(global, &layout, arguments).await };
+    if !layout.is_ours() {
+        running::look(&layout)?;
+        let what = "there is no nephkeep in this directory, so nothing was stopped";
+        return Err(Error::not_found("directory-missing", what).with("directory", layout.root().display()).into());
+    }
+    let Some(running) = running::look(&layout)? else { return nothing_runs(global, &layout, arguments).await };
     let mut facts = vec![("pid", running.pid.to_string()), ("url", running.url.clone())];
     let mut value = json!({ "pid": running.pid, "url": running.url, "stopped": !arguments.dry_run });
     if arguments.dry_run {

@@ -20,16 +20,31 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let Some(code) = &arguments.code else { return list(global.output) };
-    let Some((code, page)) = pages::find(code) else {
-        let near = pages::nearest(code, 3).join(", ");
+    // As it stands in an error, brackets and all.
+    let bare = code.trim().trim_start_matches("error").trim_matches(['[', ']', ':', ' ']).to_ascii_lowercase();
+    let Some((code, page)) = pages::find(&bare) else {
+        let near = pages::nearest(&bare, 3).join(", ");
         let what = format!("no error has this code; the nearest are: {near}");
         return Err(Error::invalid("code-unknown", what).with("code", output::printable(code)).into());
     };
     match global.output {
-        Format::Table => output::data(page),
+        Format::Table => output::data(&plain(page)),
         format => page_report(code, page).print(format)?,
     }
     Ok(())
+}
+
+/// The page without its marks: headings on lines of their own, as everywhere else on this command line.
+fn plain(page: &str) -> String {
+    let line = |line: &str| line.trim_start_matches('#').trim_start().to_owned();
+    let shown = |text: &str| if text.starts_with('#') { line(text) } else { format!("  {text}") };
+    let lines = page.lines().filter(|line| !line.is_empty()).map(shown);
+    lines
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("\nCause", "\n\nCause")
+        .replace("\nCheck", "\n\nCheck")
+        .replace("\nRemedy", "\n\nRemedy")
 }
 
 fn page_report(code: &str, page: &str) -> Report {

@@ -20,6 +20,7 @@ mod schema;
 mod serve;
 mod status;
 mod up;
+mod values;
 
 use crate::{
     client::{Client, Target},
@@ -104,6 +105,7 @@ enum Verb {
     Status(status::Arguments),
     Doctor(doctor::Arguments),
     Intent(intent::Arguments),
+    #[command(visible_alias = "config")]
     Configuration(configuration::Arguments),
     Knowledge(knowledge::Arguments),
     Metrics(metrics::Arguments),
@@ -119,6 +121,19 @@ enum Verb {
     Explain(explain::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+}
+
+impl Cli {
+    /// The directory this is about, for advice; one that cannot be told is not advised on.
+    #[must_use]
+    pub fn layout(&self) -> Option<Layout> {
+        let own = match &self.verb {
+            Verb::Up(verb) => verb.directory(),
+            Verb::Down(verb) => verb.directory(),
+            _ => None,
+        };
+        self.global.layout_or(own).ok()
+    }
 }
 
 pub async fn run(cli: Cli) -> Outcome {

@@ -20,7 +20,7 @@ use std::{net::SocketAddr, path::PathBuf, pin::pin};
     keystore as the first server. Two servers on one record: one leads, the other follows and takes over.")]
 pub struct Arguments {
     /// Where to listen; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::values::listen)]
     listen: Option<SocketAddr>,
     /// The settings [default: DIR/nephkeep.toml]
     #[arg(long, env = "NEPHKEEP_SETTINGS", value_name = "FILE", hide_env_values = true)]

@@ -31,7 +31,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     loop {
         // Down is news here, not an end.
         if let Err(Failure::Error { error, .. }) = once(global).await {
-            output::failure(&error);
+            output::failure(&error, global.layout().ok().as_ref(), global.output);
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -45,7 +45,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
 
 async fn once(global: &Global) -> Outcome {
     let layout = global.layout()?;
-    if !global.is_remote() && running::find(&layout).is_none() {
+    if !global.is_remote() && running::look(&layout)?.is_none() {
         return not_running(global.output, &layout);
     }
     let client = global.client()?;
@@ -66,10 +66,16 @@ pub async fn published(client: &Client) -> Outcome<String> {
 fn not_running(format: Format, layout: &Layout) -> Outcome {
     let state = if running::is_held(layout) { "starting or stopping" } else { "not running" };
     let initialised = layout.is_initialised();
+    let begun = match (layout.root().exists(), initialised) {
+        (false, _) => "no, the directory does not exist",
+        (true, false) => "no",
+        (true, true) if !layout.has_started() => "yes, but no start has succeeded yet",
+        (true, true) => "yes",
+    };
     let facts = vec![
         ("state", state.to_owned()),
         ("directory", layout.root().display().to_string()),
-        ("initialised", if initialised { "yes" } else { "no" }.to_owned()),
+        ("initialised", begun.to_owned()),
     ];
     let value = json!({ "state": state, "directory": layout.root(), "initialised": initialised });
     Report::facts(facts, value).print(format)?;

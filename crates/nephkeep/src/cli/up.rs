@@ -3,22 +3,26 @@
 use super::Global;
 use crate::{
     background,
-    exit::Outcome,
-    initialise::{self, Initialised},
+    exit::{Failure, Outcome},
+    initialise,
     layout::{Layout, PORT},
     output::{self, Report},
     running,
     settings::Settings,
-    wiring::Stack,
+    wiring::{self, Stack},
 };
 use clap::Args;
 use serde_json::json;
-use std::{net::SocketAddr, path::PathBuf, pin::pin};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+};
 
 /// Initialise the directory if it is empty, and start everything
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nephkeep up                                    in ~/.local/share/nephkeep on 127.0.0.1:7210\n  \
+    after_help = "Examples:\n  nephkeep up                                    in the default directory on 127.0.0.1:7210\n  \
     nephkeep up --detach                           in the background; returns when ready\n  \
     nephkeep up /srv/nephkeep --listen 127.0.0.1:0 another directory, any free port\n\n\
     The first start writes recovery-kit.txt. Move it away from this machine: with it and one keystore directory and\n\
@@ -27,8 +31,8 @@ use std::{net::SocketAddr, path::PathBuf, pin::pin};
 pub struct Arguments {
     /// The directory [default: as --dir]
     directory: Option<PathBuf>,
-    /// Where to listen; port 0 takes any free one [default: as in the settings, 127.0.0.1:7210]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Where to listen, for this start only; port 0 takes any free one [default: as in the settings, 127.0.0.1:7210]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::values::listen)]
     listen: Option<SocketAddr>,
     /// Run in the background and return when ready
     #[arg(long, short)]
@@ -44,16 +48,27 @@ pub struct Arguments {
     background: bool,
 }
 
+impl Arguments {
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+}
+
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let layout = global.layout_or(arguments.directory.as_deref())?;
     if arguments.dry_run {
         return plan(global, &layout, arguments);
     }
+    if arguments.settings.is_none() {
+        initialise::refuse_foreign(&layout)?;
+    }
     layout.create()?;
+    // Until a start has succeeded nobody was told of the kit.
+    let first = !layout.has_started();
     if arguments.detach {
-        let fresh = !layout.is_initialised() && arguments.settings.is_none();
         let started = background::start(&layout, &own_arguments(&layout, arguments)).await?;
-        if fresh {
+        if first {
             initialise::tell(&layout);
         }
         return ready(global, &layout, &started, true);
@@ -62,19 +77,27 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
         background::leave_session();
     }
     let held = running::hold(&layout)?;
-    if initialise::if_empty(&layout, arguments.settings.as_deref())? == Initialised::Now {
-        initialise::tell(&layout);
+    if !layout.is_initialised() && arguments.settings.is_none() {
+        let listen =
+            arguments.listen.map_or_else(|| Settings::parse_default(layout.root()).map(|own| own.listen), Ok)?;
+        wiring::free(listen).await.map_err(Failure::environment)?;
     }
+    initialise::if_empty(&layout, arguments.settings.as_deref())?;
     let mut settings = Settings::load(&layout, arguments.settings.as_deref())?;
     settings.listen = arguments.listen.unwrap_or(settings.listen);
     let mut interrupted = pin!(super::interrupted());
     let stack = Stack::start(&layout, &settings, interrupted.as_mut()).await?;
     held.publish(stack.url()).map_err(|error| running::unwritable(&layout, error))?;
     if let Some(running) = running::find(&layout).filter(|_| !arguments.background) {
+        if first {
+            initialise::tell(&layout);
+        }
         ready(global, &layout, &running, false)?;
     }
+    tracing::info!(url = stack.url(), "serving");
     stack.run_until(interrupted).await?;
     drop(held);
+    output::note("stopped");
     Ok(())
 }
 
@@ -100,7 +123,7 @@ fn ready(global: &Global, layout: &Layout, running: &running::Running, detached:
         value["log"] = json!(layout.log());
     }
     facts.push(("next", format!("nephkeep{dir} intent import FILE")));
-    facts.push(("stop", if detached { format!("nephkeep{dir} down") } else { "Ctrl-C, or nephkeep down".to_owned() }));
+    facts.push(("stop", format!("{}nephkeep{dir} down", if detached { "" } else { "Ctrl-C, or " })));
     Report::facts(facts, value).print(global.output)
 }
 

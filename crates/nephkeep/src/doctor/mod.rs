@@ -7,7 +7,7 @@ mod places;
 mod record;
 mod service;
 
-use crate::{layout::Layout, settings::Settings};
+use crate::{layout::Layout, running, settings::Settings};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,18 +50,28 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
     found.extend(places::directory(layout));
     match settings {
         Err(error) if layout.is_initialised() => found.push(Finding::error("settings", error)),
+        // A second server may have been started with settings that lie elsewhere.
+        Err(_) if running::find(layout).is_some() => {
+            let what = "none in this directory; its server was given others";
+            found.push(Finding::warn("settings", what, "name them with --settings to check what they say"));
+            found.extend(service::running(layout).await);
+        }
         Err(_) => found.push(Finding::warn("settings", "not initialised", "nephkeep up")),
         Ok(settings) => {
             found.push(Finding::ok("settings", layout.settings().display().to_string()));
             found.extend(places::disks(layout, settings));
             found.extend(places::keystore(settings));
             found.push(keystore::examine(layout, settings));
+            found.extend(places::witnesses(settings));
             found.extend(places::credentials(layout));
+            found.push(places::kit(layout, settings));
             found.extend(service::examine(layout, settings).await);
             found.extend(record::examine(layout, settings).await);
             found.push(metrics::examine(layout, settings).await);
         }
     }
+    // Typed as it stands a remedy must act on this directory.
+    found.iter_mut().for_each(|finding| finding.remedy = layout.spoken(&finding.remedy));
     found
 }
 

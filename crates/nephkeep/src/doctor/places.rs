@@ -5,6 +5,8 @@ use crate::{
     layout::{self, Layout},
     settings::{Record, Settings},
 };
+use keys::{Kit, kit::Fit};
+use ledger::server::Local;
 use rustix::fs::{statfs, statvfs};
 use std::{
     collections::BTreeMap,
@@ -124,22 +126,79 @@ fn exposed(check: &'static str, path: &Path) -> Option<Finding> {
     Some(Finding::fail(check, found, format!("chmod 600 {}; then `nephkeep keys rotate`", path.display())))
 }
 
+/// A kit that lies here opens everything, or nothing any more.
+pub fn kit(layout: &Layout, settings: &Settings) -> Finding {
+    const CHECK: &str = "recovery kit";
+    let path = layout.recovery_kit();
+    if !path.exists() {
+        return Finding::ok(CHECK, "not on this machine");
+    }
+    let shown = path.display();
+    match Kit::read(&path).map(|kit| kit.fits(&settings.slots)) {
+        Ok(Fit::Current | Fit::Unknown) => {
+            let remedy = "move it to another machine or print it, then delete it here: it opens everything";
+            Finding::warn(CHECK, format!("{shown} still lies here"), remedy)
+        }
+        Ok(Fit::EarlierRoot) => {
+            let remedy = "delete it; keep the kit that `nephkeep keys rotate-root` wrote";
+            Finding::warn(CHECK, format!("{shown} is of an earlier root and opens nothing any more"), remedy)
+        }
+        Ok(Fit::Other(_)) => {
+            let remedy = "bring it to where it belongs, and keep the kit of this keystore";
+            Finding::warn(CHECK, format!("{shown} is of another keystore"), remedy)
+        }
+        Err(error) => Finding::error(CHECK, &error),
+    }
+}
+
+/// What `up` would refuse: the log is the witness of the record, and neither may be missing beside the other.
+pub fn witnesses(settings: &Settings) -> Vec<Finding> {
+    const AUDIT: &str = "audit log";
+    const RECORD: &str = "record";
+    let (log, key) = (settings.audit_directory.join("checkpoint"), settings.audit_keys.join("log.key"));
+    let mut found = vec![match (log.exists(), key.exists()) {
+        (true, true) => Finding::ok(AUDIT, settings.audit_directory.display().to_string()),
+        (false, false) => Finding::ok(AUDIT, "not begun yet"),
+        (false, true) => {
+            let what = format!("{} is gone, its key is there", log.display());
+            Finding::fail(
+                AUDIT,
+                what,
+                "bring the newest copy of the directory back: nephkeep explain audit-log-truncated",
+            )
+        }
+        (true, false) => {
+            let what = format!("{} is missing", key.display());
+            Finding::fail(AUDIT, what, "bring it back: nephkeep explain audit-key-missing")
+        }
+    }];
+    // Its second line counts the entries: a first start may have ended before there were any.
+    let told = fs::read_to_string(&log).is_ok_and(|text| text.lines().nth(1).is_some_and(|size| size != "0"));
+    if let Record::Local(record) = &settings.record {
+        found.push(match (record.join("data/PG_VERSION").exists(), told) {
+            (true, _) => Finding::ok(RECORD, record.display().to_string()),
+            (false, false) => Finding::ok(RECORD, "not begun yet"),
+            (false, true) => {
+                let what = format!("{} is empty, but the audit log tells of it", record.display());
+                Finding::fail(RECORD, what, "mount its disk or bring it back: nephkeep explain record-missing")
+            }
+        });
+        if let Err(error) = Local::reachable(record) {
+            found.push(Finding::error(RECORD, &error));
+        }
+    }
+    found
+}
+
 pub fn credentials(layout: &Layout) -> Vec<Finding> {
     let mut found = Vec::new();
     let credential = layout.credential();
     found.push(match exposed("credential", &credential) {
         _ if !credential.exists() => {
-            Finding::warn("credential", "there is no admin credential", "it is written by the first `nephkeep up`")
+            Finding::warn("credential", "there is no admin credential", "it is written by the next `nephkeep up`")
         }
         Some(exposed) => exposed,
         None => Finding::ok("credential", credential.display().to_string()),
-    });
-    let kit = layout.recovery_kit();
-    found.push(if kit.exists() {
-        let remedy = "move it to another machine or print it, then delete it here: it opens everything";
-        Finding::warn("recovery kit", format!("{} still lies here", kit.display()), remedy)
-    } else {
-        Finding::ok("recovery kit", "not on this machine")
     });
     found
 }
@@ -167,9 +226,11 @@ mod tests {
         layout::write_private(&layout.credential(), b"x").unwrap();
         assert!(credentials(&layout).iter().all(|finding| finding.grade == Grade::Ok));
         fs::set_permissions(layout.credential(), fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(credentials(&layout)[0].grade, Grade::Fail);
+        let settings = Settings::parse_default(layout.root()).unwrap();
+        assert_eq!(kit(&layout, &settings).grade, Grade::Ok);
         fs::write(layout.recovery_kit(), "x").unwrap();
-        let grades: Vec<_> = credentials(&layout).iter().map(|finding| finding.grade).collect();
-        assert_eq!(grades, [Grade::Fail, Grade::Warn]);
+        assert_eq!(kit(&layout, &settings).grade, Grade::Fail, "that is no kit");
     }
 
     #[test]

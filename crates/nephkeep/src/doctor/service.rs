@@ -12,16 +12,17 @@ use crate::{
 use std::net::TcpListener;
 
 pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
-    match running::find(layout) {
-        Some(running) => vec![
-            Finding::ok("server", format!("pid {} at {}", running.pid, running.url)),
-            readiness(&running.url).await,
-        ]
-        .into_iter()
-        .chain(credential(layout, &running.url).await)
-        .collect(),
-        None => vec![stopped(layout), port(settings), left_behind(layout)],
-    }
+    let found = running(layout).await;
+    if found.is_empty() { vec![stopped(layout), port(settings), left_behind(layout)] } else { found }
+}
+
+/// Of a server that runs; nothing where none does.
+pub async fn running(layout: &Layout) -> Vec<Finding> {
+    let Some(running) = running::find(layout) else { return Vec::new() };
+    let server = Finding::ok("server", format!("pid {} at {}", running.pid, running.url));
+    let mut found = vec![server, readiness(&running.url).await];
+    found.extend(credential(layout, &running.url).await);
+    found
 }
 
 async fn readiness(url: &str) -> Finding {

@@ -4,6 +4,7 @@ use super::source::Place;
 use crate::output::printable;
 use model::Error;
 use serde_json::{Value, json};
+use std::{collections::BTreeMap, fmt::Display};
 
 /// Refusals kept for the summary; all of them are told on stderr as they happen.
 const KEPT: usize = 1_000;
@@ -17,6 +18,36 @@ pub enum Fate {
     Refused(Error),
 }
 
+/// So many refusals of one reason are told one by one, the others together: a wrong option would fill the screen.
+const TOLD: u64 = 10;
+/// Reasons that are told apart; what comes after is told one by one.
+const REASONS: usize = 1_000;
+
+/// Counts refusals that read alike.
+#[derive(Debug, Default)]
+pub struct Alike(BTreeMap<String, u64>);
+
+impl Alike {
+    /// The line for one refusal, unless enough like it were told.
+    pub fn line(&mut self, place: impl Display, error: &Error) -> Option<String> {
+        let reason = format!("{}: {}", error.code(), printable(&error.to_string()));
+        let line = format!("{place}: {reason}");
+        if self.0.len() >= REASONS && !self.0.contains_key(&reason) {
+            return Some(line);
+        }
+        let count = self.0.entry(reason).or_default();
+        *count += 1;
+        (*count <= TOLD).then_some(line)
+    }
+
+    /// What was not told one by one.
+    #[must_use]
+    pub fn rest(&self) -> Vec<String> {
+        let more = self.0.iter().filter(|(_, count)| **count > TOLD);
+        more.map(|(reason, count)| format!("… and {} more: {reason}", count - TOLD)).collect()
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Account {
     pub imported: u64,
@@ -24,6 +55,7 @@ pub struct Account {
     pub refused: u64,
     refusals: Vec<Value>,
     stopped: Option<Value>,
+    pub alike: Alike,
 }
 
 impl Account {
@@ -38,7 +70,7 @@ impl Account {
                     let at = place.to_string();
                     self.refusals.push(json!({ "place": at, "code": error.code(), "reason": error.to_string() }));
                 }
-                return Some(format!("{place}: {}: {}", error.code(), printable(&error.to_string())));
+                return self.alike.line(place, &error);
             }
         }
         None
@@ -83,5 +115,13 @@ mod tests {
         assert_eq!(line.as_deref(), Some("a.jsonl:7: name-malformed: no\\u{1b}"));
         assert_eq!(account.words(), "imported 1, skipped 1, refused 1");
         assert_eq!(account.value(1.0)["refusals"][0]["place"], "a.jsonl:7");
+    }
+
+    #[test]
+    fn many_refusals_of_one_reason_are_told_together() {
+        let mut alike = Alike::default();
+        let told = (0..1_990).filter_map(|at| alike.line(at, &Error::invalid("class-unknown", "no"))).count();
+        assert!(alike.line("b", &Error::invalid("json-malformed", "no")).is_some());
+        assert_eq!((told, alike.rest()), (10, vec!["… and 1980 more: class-unknown: no".to_owned()]));
     }
 }

@@ -75,8 +75,12 @@ impl Form {
     }
 }
 
-const KNOWN: Known =
-    Known { what: "a file", endings: ".json, .jsonl, .ndjson, .yaml or .yml", is: |path| Form::of(path).is_some() };
+const KNOWN: Known = Known {
+    unknown: "import-form-unknown",
+    what: "a file",
+    endings: ".json, .jsonl, .ndjson, .yaml or .yml",
+    is: |path| Form::of(path).is_some(),
+};
 
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(walk::files(paths, KNOWN)?.into_iter().map(|found| found.path).collect())
@@ -158,6 +162,11 @@ impl Iterator for Lines {
                 Ok(0) => return None,
                 Ok(_) if bytes.len() as u64 > DOCUMENT_MAX_BYTES => self.skip_line(&mut bytes),
                 Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => continue,
+                // One that begins so is no text at all: each of its lines would be refused by itself.
+                Ok(_) if self.line == 1 && std::str::from_utf8(&bytes).is_err() => {
+                    self.ended = true;
+                    Err(Error::invalid("import-not-utf8", "the file is not UTF-8; nothing of it was read"))
+                }
                 Ok(_) => model::json::parse(bytes.trim_ascii()).map_err(of_one_line),
                 Err(error) => {
                     self.ended = true;
@@ -233,6 +242,13 @@ mod tests {
         assert!(found[1].1.as_ref().is_err_and(|error| error.fact("line").is_none()));
         let last = found[2].1.as_ref().unwrap();
         assert_eq!(last.get("n").and_then(Json::as_number), Some("12345678901234567890123"));
+    }
+
+    #[test]
+    fn a_binary_file_is_refused_once() {
+        let found = read("a.jsonl", b"\xff\xfe\n\x01\n{\"n\":2}\n");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].1.as_ref().is_err_and(|error| error.code() == "import-not-utf8"));
     }
 
     #[test]

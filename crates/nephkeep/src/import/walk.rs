@@ -10,6 +10,8 @@ use std::{
 /// What an import knows how to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
+    /// The error for a file of another form.
+    pub unknown: &'static str,
     /// `a file`, `a text`.
     pub what: &'static str,
     /// As messages list them.
@@ -36,7 +38,7 @@ pub fn files(paths: &[PathBuf], known: Known) -> Result<Vec<Found>> {
             found.push(Found { path: path.clone(), name });
         } else {
             let what = format!("{} to import must end in {}", known.what, known.endings);
-            return Err(Error::invalid("import-form-unknown", what).with("path", path.display()));
+            return Err(Error::invalid(known.unknown, what).with("path", path.display()));
         }
     }
     if found.is_empty() {

@@ -7,7 +7,8 @@ use std::fs;
 fn explain_tells_cause_check_and_remedy_and_the_nearest_codes() {
     let home = Home::new();
     let page = home.run(&["explain", "port-taken"]).exits(0);
-    assert!(["## Cause", "## Check", "## Remedy"].iter().all(|heading| page.out.contains(heading)));
+    assert!(["\nCause\n", "\nCheck\n", "\nRemedy\n"].iter().all(|heading| page.out.contains(heading)));
+    home.run(&["explain", "error[PORT-TAKEN]:"]).exits(0);
     let json = home.run(&["explain", "port-taken", "-o", "json"]).exits(0).json();
     assert!(json["remedy"].as_str().unwrap().contains("--listen"));
     let unknown = home.run(&["explain", "prot-taken"]).exits(2);
@@ -51,7 +52,8 @@ fn without_a_server_the_verbs_say_so() {
     assert_eq!(status.json()["state"], "not running");
     let list = home.run(&["intent", "list"]).exits(4);
     assert!(list.err.contains("error[server-not-running]") && list.err.contains("nephkeep up"), "{}", list.err);
-    home.run(&["down"]).exits(0);
+    let down = home.run(&["down"]).exits(1);
+    assert!(down.err.contains("error[directory-missing]"), "{}", down.err);
     let plan = home.run(&["up", "--dry-run", "-o", "json"]).exits(0);
     assert_eq!(plan.json()["initialise"], true);
     assert!(!home.directory().exists());

@@ -46,13 +46,13 @@ pub struct Arguments {
     #[arg(value_enum)]
     drill: Name,
     /// Connections of the external load
-    #[arg(long, default_value_t = 32)]
-    load: usize,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    load: u16,
     /// What the load does
     #[arg(long, value_enum, default_value = "create")]
     work: Work,
     /// How often to break
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// The longest time between two faults
     #[arg(long, default_value_t = 2.0)]
@@ -96,7 +96,7 @@ impl Arguments {
                 Name::KillServer => Drill::KillServer,
                 Name::PauseLeader => Drill::PauseLeader,
             },
-            connections: self.load.max(1),
+            connections: usize::from(self.load),
             rounds: self.rounds,
             seconds: self.seconds.max(0.1),
             seed: self.seed.unwrap_or(u64::from_le_bytes(random) >> 16),
@@ -208,6 +208,9 @@ fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
     facts.push(("achieved recovery", recoveries.join(", ")));
     for part in &report.parts {
         let (account, load) = (&part.account, &part.load);
+        if report.parts.len() > 1 {
+            facts.push(("load", part.name.clone()));
+        }
         facts.extend([
             ("acknowledged", account.acknowledged.to_string()),
             ("present", account.present.to_string()),

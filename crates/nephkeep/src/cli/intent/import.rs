@@ -64,6 +64,7 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let documents = stream::iter(files).flat_map(|file| stream::iter(source::documents(&file)));
     let ended = each(documents, verb, client.as_ref(), &progress, &mut account).await;
     progress.finish();
+    account.alike.rest().iter().for_each(|line| output::note(line));
     let seconds = begun.elapsed().as_secs_f64();
     if let Err(error) = ended {
         output::note(&format!("{} before the import stopped; run it again to go on", account.words()));

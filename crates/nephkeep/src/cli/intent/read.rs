@@ -2,12 +2,13 @@
 
 use crate::{
     cli::{Global, status::cell},
-    client::{Answer, Call},
+    client::{Answer, Call, Client},
     exit::Outcome,
     output::{self, Format, Report},
     routes,
 };
 use clap::Args;
+use model::Error;
 use serde_json::Value;
 
 /// Show one intent
@@ -37,7 +38,7 @@ pub struct List {
     #[arg(long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<(String, String)>,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::cli::values::count)]
     limit: u32,
     /// So many are passed over first
     #[arg(long, default_value_t = 0)]
@@ -61,7 +62,11 @@ pub async fn get(global: &Global, verb: &Get) -> Outcome {
         Some(position) => call.header("ledger-position", position),
         None => call,
     };
-    let answer = global.client()?.send(call).await?;
+    let client = global.client()?;
+    let answer = match client.send(call).await {
+        Err(error) if error.code() == "not-found" => return Err(missing(&client, &verb.id, error).await.into()),
+        answer => answer?,
+    };
     if let Some(names) = &verb.fields {
         let value = answer.value()?;
         let absent = |name: &&str| !name.is_empty() && value.get(name.split('.').next().unwrap_or(name)).is_none();
@@ -71,6 +76,17 @@ pub async fn get(global: &Global, verb: &Get) -> Outcome {
         }
     }
     output::document(global.output, &answer.text)
+}
+
+/// The server keeps what was deleted: that is told, and where to read it.
+async fn missing(client: &Client, id: &str, error: Error) -> Error {
+    match client.send(Call::get(routes::history("intent", id))).await {
+        Ok(_) => {
+            let what = format!("this intent was deleted; `nephkeep intent history {id}` shows what it was");
+            Error::not_found("not-found", what).with("id", id)
+        }
+        Err(_) => error,
+    }
 }
 
 /// `NAME=VALUE` as a parameter of the query; an operator of the door (`priority.gte=5`) stays part of the name.

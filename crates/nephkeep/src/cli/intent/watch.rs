@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Print changes as they happen
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent watch\n  nephkeep intent watch --from start -o json\n  \
-    nephkeep intent watch --from 0.1-9f86d081884c7d65.42 --count 10")]
+    nephkeep intent watch --from POSITION --count 10     as a change or `nephkeep status` shows it")]
 pub struct Watch {
     /// After this position; `start` for everything there is [default: from now on]
     #[arg(long, value_name = "POSITION")]
@@ -30,6 +30,12 @@ pub async fn run(global: &Global, verb: &Watch) -> Outcome {
         Some(position) => Some(position.to_owned()),
         None => Some(super::super::status::published(&client).await?),
     };
+    if let Some(Ok(after)) = verb.from.as_deref().filter(|from| *from != "start").map(str::parse::<model::Position>) {
+        let head: model::Position = super::super::status::published(&client).await?.parse()?;
+        if after.incarnation == head.incarnation && after.n > head.n {
+            output::note(&format!("the log ends at {head}, before this position: waiting for what comes after it"));
+        }
+    }
     let call = Call::get(routes::WATCH).query("kind", "intent").maybe("after", after);
     let mut left = verb.count.unwrap_or(u64::MAX);
     let format = global.output;

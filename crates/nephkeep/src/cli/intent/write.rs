@@ -41,7 +41,7 @@ pub struct Update {
     id: String,
     /// A JSON or YAML document: the attributes to change (null removes one), or an array of JSON Patch operations
     file: Option<PathBuf>,
-    /// One attribute; repeatable
+    /// One whole attribute; repeatable. A name that TMF921 does not know becomes an attribute of your own
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "file")]
     set: Vec<String>,
     /// Only if the intent still has this version

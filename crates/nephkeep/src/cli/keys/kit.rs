@@ -91,6 +91,7 @@ pub fn test(global: &Global, verb: &Test) -> Outcome {
     let mut told = report(&found)?;
     let verdict = if found.is_good() { "the kit works" } else { "an erasure is incomplete" };
     told.rows.push(vec!["verdict".to_owned(), verdict.to_owned()]);
+    told.value["verdict"] = verdict.into();
     told.print(global.output)?;
     if found.is_good() { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
 }

@@ -13,7 +13,10 @@ use crate::{
 };
 use audit::{Entry, TransparencyLog};
 use clap::Args;
-use keys::{Keystore, Kit, kit};
+use keys::{
+    Keystore, Kit,
+    kit::{self, Fit},
+};
 use ledger::{connection::Connector, keystore_mark};
 use model::{Error, Hlc, Result};
 use reqwest::Method;
@@ -42,7 +45,7 @@ pub struct RotateRoot {
     dry_run: bool,
 }
 
-/// Make a new host key from the recovery kit, when the old one is lost or was seen by others
+/// Make a new host key from the recovery kit, when the old one is lost or was seen by others; the server must be stopped
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  nephkeep down && nephkeep keys recover --kit /media/usb/recovery-kit.txt && nephkeep up\n  \
@@ -84,9 +87,17 @@ pub async fn rotate(global: &Global, verb: &RotateRoot) -> Outcome {
     let complete = destroyed.is_complete();
     let value = json!({ "kit": verb.kit, "page": verb.page, "keystore": id, "complete": complete });
     Report::facts(facts, value).print(global.output)?;
-    output::note(
-        "move the kit to another machine or print it, then delete it here; the old kit opens nothing any more",
-    );
+    output::note("move the kit to another machine or print it, then delete it here");
+    let old = global.layout()?.recovery_kit();
+    if old.exists() && old != verb.kit {
+        output::note(&format!("the old kit opens nothing any more: delete {} and every copy of it", old.display()));
+    } else {
+        output::note("the old kit opens nothing any more: delete every copy of it");
+    }
+    // The server learns of the new epoch now rather than at its next change of keys. Told only when it cannot.
+    if let Err(error) = global.client()?.send(Call::get(routes::KEYS)).await {
+        output::note(&format!("the server has not looked at the new epoch yet ({})", error.code()));
+    }
     if complete { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
 }
 
@@ -130,8 +141,12 @@ pub async fn recover(global: &Global, verb: &Recover) -> Outcome {
     // No server may run: it would go on with the old host key.
     let held = running::hold(&layout)?;
     let action = if verb.accept_older.is_some() { "keystore-accept-older" } else { "host-key-recover" };
-    record(&settings, action).await.map_err(Failure::environment)?;
-    let keystore = kit::recover(&root, &settings.keystore()).map_err(Failure::environment)?;
+    // Nothing is noted for a kit that cannot be used.
+    match root.fits(&settings.slots) {
+        Fit::Current | Fit::Unknown => record(&settings, action).await.map_err(Failure::environment)?,
+        Fit::EarlierRoot | Fit::Other(_) => {}
+    }
+    let keystore = kit::recover(&root, &settings.keystore())?;
     if let Some(generation) = verb.accept_older {
         older::accept(&settings, &keystore, generation).await?.print(global.output)?;
         drop(held);

@@ -36,6 +36,7 @@ fn form(path: &Path) -> Option<Form> {
 }
 
 pub const KNOWN: Known = Known {
+    unknown: "text-form-unknown",
     what: "a text",
     endings: ".md, .markdown, .txt, .text, .jsonl or .ndjson",
     is: |path| form(path).is_some(),
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(names, ["1.txt", "b/2.md"]);
         assert_eq!(
             walk::files(&[directory.path().join("picture.png")], KNOWN).unwrap_err().code(),
-            "import-form-unknown"
+            "text-form-unknown"
         );
     }
 

@@ -6,6 +6,7 @@ use crate::{
     client::{Call, Client},
     exit::{Exit, Failure, Outcome},
     import::{
+        account::Alike,
         send::{Waits, ends, patiently},
         walk,
     },
@@ -44,8 +45,8 @@ pub struct Import {
     /// Where the texts come from, for texts that do not say it themselves
     #[arg(long, default_value = "files")]
     source: String,
-    /// public, internal or confidential [default: internal]
-    #[arg(long)]
+    /// How confidential the texts are; what is restricted is never read, so it could not be found [default: internal]
+    #[arg(long, value_parser = ["public", "internal", "confidential"])]
     class: Option<String>,
     /// Documents on their way at a time
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -63,6 +64,7 @@ struct Account {
     refused: u64,
     chunks: u64,
     refusals: Vec<serde_json::Value>,
+    alike: Alike,
 }
 
 impl Account {
@@ -91,7 +93,9 @@ impl Account {
             }
             Err(error) => {
                 self.refused += 1;
-                output::note(&format!("{place}: {}: {}", error.code(), output::printable(&error.to_string())));
+                if let Some(line) = self.alike.line(place, &error) {
+                    output::note(&line);
+                }
                 self.refusals.push(json!({ "place": place, "code": error.code(), "reason": error.to_string() }));
             }
         }
@@ -127,6 +131,7 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
+    account.alike.rest().iter().for_each(|line| output::note(line));
     let Some(error) = stopped else { return tell(global, verb, &account, seconds) };
     output::note(&format!("{} before the import stopped; run it again to go on", account.words()));
     if global.output != Format::Table {

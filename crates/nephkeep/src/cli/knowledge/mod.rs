@@ -51,11 +51,17 @@ struct Search {
 
 /// List documents
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nephkeep knowledge list\n  nephkeep knowledge list --limit 10 -o json")]
+#[command(after_help = "Examples:\n  nephkeep knowledge list\n  nephkeep knowledge list --all -o json")]
 struct List {
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::cli::values::count)]
     limit: u32,
+    /// After this place, as the page before told it
+    #[arg(long, value_name = "PLACE", conflicts_with = "all")]
+    after: Option<String>,
+    /// Every page, not only the first
+    #[arg(long)]
+    all: bool,
 }
 
 /// Show a document with its chunks
@@ -84,13 +90,17 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
         Verb::List(verb) => list(global, verb).await,
         Verb::Get(verb) => show(global, &verb.id).await,
         Verb::Delete(verb) if verb.dry_run => {
-            output::note("dry run: this would be deleted");
-            show(global, &verb.id).await
+            let found = global.client()?.send(Call::get(routes::below(routes::KNOWLEDGE, &verb.id))).await?.value()?;
+            output::note("dry run: this would be deleted; nothing was sent");
+            let facts = ["id", "source", "path", "title"].map(|name| (name, super::status::cell(&found[name])));
+            Report::facts(facts.to_vec(), found).print(global.output)
         }
         Verb::Delete(verb) => {
             let path = routes::below(routes::KNOWLEDGE, &verb.id);
             let answer = global.client()?.send(Call::new(Method::DELETE, path)).await?;
-            output::document(global.output, &answer.text)
+            let position = answer.header("ledger-position").unwrap_or("-").to_owned();
+            let value = json!({ "id": verb.id, "deleted": true, "position": position });
+            Report::facts(vec![("deleted", verb.id.clone()), ("position", position)], value).print(global.output)
         }
     }
 }
@@ -124,11 +134,23 @@ fn excerpt(text: &str) -> String {
 }
 
 async fn list(global: &Global, verb: &List) -> Outcome {
-    let answer = global.client()?.send(Call::get(routes::KNOWLEDGE).query("limit", verb.limit)).await?.value()?;
-    let documents = answer["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (client, mut after, mut documents) = (global.client()?, verb.after.clone(), Vec::new());
+    loop {
+        let call = Call::get(routes::KNOWLEDGE).query("limit", verb.limit).maybe("after", after.as_ref());
+        let page = client.send(call).await?.value()?;
+        documents.extend(page["documents"].as_array().cloned().unwrap_or_default());
+        after = page["next"].as_str().map(str::to_owned);
+        if !verb.all || after.is_none() {
+            break;
+        }
+    }
+    if let Some(next) = &after {
+        output::note(&format!("{} shown; more with --after '{next}' or --all", documents.len()));
+    }
     let names = ["id", "source", "path", "title", "class", "chunks"];
     let row = |document: &Value| names.iter().map(|name| super::status::cell(&document[*name])).collect();
-    Report::new(&names, documents.iter().map(row).collect(), answer.clone()).print(global.output)
+    let value = json!({ "documents": documents, "next": after });
+    Report::new(&names, documents.iter().map(row).collect(), value).print(global.output)
 }
 
 async fn show(global: &Global, id: &str) -> Outcome {
