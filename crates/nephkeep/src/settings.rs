@@ -202,11 +202,26 @@ impl Settings {
     }
 
     fn parse(text: &str, base: &Path, variables: BTreeMap<String, String>) -> model::Result<Self> {
-        let mut draft: Draft = toml::from_str(text).map_err(|error| {
-            Error::invalid("settings-malformed", "the settings file is not as it must be").caused_by(error)
-        })?;
+        let malformed =
+            |error| Error::invalid("settings-malformed", "the settings file is not as it must be").caused_by(error);
+        let mut table: toml::Table = toml::from_str(text).map_err(malformed)?;
+        fill(&mut table, toml::from_str(DEFAULT).map_err(malformed)?);
+        let mut draft = Draft::deserialize(table).map_err(malformed)?;
         draft.overlay(variables)?;
         draft.settle(base)
+    }
+}
+
+/// What the file does not say is as in the file that `up` writes.
+fn fill(table: &mut toml::Table, default: toml::Table) {
+    for (name, value) in default {
+        match (table.get_mut(&name), value) {
+            (Some(toml::Value::Table(own)), toml::Value::Table(default)) => fill(own, default),
+            (Some(_), _) => {}
+            (None, value) => {
+                table.insert(name, value);
+            }
+        }
     }
 }
 
@@ -381,6 +396,14 @@ mod tests {
         assert_eq!(settings.listen.port(), layout::PORT);
         assert!(settings.listen.ip().is_loopback());
         assert_eq!(settings.slots.len(), 2);
+    }
+
+    #[test]
+    fn what_a_file_does_not_say_has_its_default() {
+        assert_eq!(parse("", &[]).unwrap(), parse(DEFAULT, &[]).unwrap());
+        let own = parse("[server]\nlisten = \"127.0.0.1:1\"\n[stores]\nrecord = \"local:r\"", &[]).unwrap();
+        assert_eq!((own.listen.port(), own.record), (1, Record::Local("/base/r".into())));
+        assert_eq!(own.audit_directory, Path::new("/base/audit"));
     }
 
     #[test]
