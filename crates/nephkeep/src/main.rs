@@ -39,7 +39,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
+        Ok(mut cli) => {
+            cli.global = cli.global.from_environment();
+            cli
+        }
         Err(error) => {
             // Help and version are answers; anything else is a mistake in the command line.
             let _unread = error.print();

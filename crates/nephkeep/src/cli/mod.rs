@@ -55,14 +55,14 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The directory of a local nephkeep [default: ~/.local/share/nephkeep; for root /var/lib/nephkeep]
-    #[arg(long, global = true, env = "NEPHKEEP_DIR", value_name = "DIR", hide_env_values = true)]
+    /// The directory of a local nephkeep [env: NEPHKEEP_DIR] [default: ~/.local/share/nephkeep; for root /var/lib/nephkeep]
+    #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Talk to this server instead of the one that runs on the directory
-    #[arg(long, global = true, env = "NEPHKEEP_URL", value_name = "URL", hide_env_values = true)]
+    /// Talk to this server instead of the one that runs on the directory [env: NEPHKEEP_URL]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    /// Who to be [default: DIR/admin-credential]
-    #[arg(long, global = true, env = "NEPHKEEP_CREDENTIAL_FILE", value_name = "FILE", hide_env_values = true)]
+    /// Who to be [env: NEPHKEEP_CREDENTIAL_FILE] [default: DIR/admin-credential]
+    #[arg(long, global = true, value_name = "FILE")]
     credential_file: Option<PathBuf>,
     /// Why the data is used; recorded with every access
     #[arg(long, global = true, value_name = "TEXT")]
@@ -73,6 +73,17 @@ pub struct Global {
 }
 
 impl Global {
+    /// What the command line leaves open. The parser is not told of these variables: it would count them as typed and
+    /// show them as required.
+    #[must_use]
+    pub fn from_environment(mut self) -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.dir = self.dir.or_else(|| path("NEPHKEEP_DIR"));
+        self.credential_file = self.credential_file.or_else(|| path("NEPHKEEP_CREDENTIAL_FILE"));
+        self.url = self.url.or_else(|| std::env::var("NEPHKEEP_URL").ok().filter(|url| !url.is_empty()));
+        self
+    }
+
     pub fn layout(&self) -> Outcome<Layout> {
         Layout::find(self.dir.as_deref())
     }

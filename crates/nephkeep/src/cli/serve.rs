@@ -16,7 +16,7 @@ use std::{net::SocketAddr, path::PathBuf, pin::pin};
 /// Run the server alone on existing stores
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep --dir /srv/second serve --settings second.toml\n\n\
-    The settings name stores.record = \"postgres://user@host/database\" (also a local record's socket) and the same\n\
+    The settings name stores.record = \"postgres://user@host/database\" (also a local record's socket) and the same \
     keystore as the first server. Two servers on one record: one leads, the other follows and takes over.")]
 pub struct Arguments {
     /// Where to listen; port 0 takes any free one

@@ -25,7 +25,7 @@ use std::{
     after_help = "Examples:\n  nephkeep up                                    in the default directory on 127.0.0.1:7210\n  \
     nephkeep up --detach                           in the background; returns when ready\n  \
     nephkeep up /srv/nephkeep --listen 127.0.0.1:0 another directory, any free port\n\n\
-    The first start writes recovery-kit.txt. Move it away from this machine: with it and one keystore directory and\n\
+    The first start writes recovery-kit.txt. Move it away from this machine: with it and one keystore directory and \
     slot everything can be read; without it, losing the host key loses everything."
 )]
 pub struct Arguments {

@@ -30,6 +30,11 @@ pub struct Found {
 pub fn files(paths: &[PathBuf], known: Known) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for path in paths {
+        if path == Path::new("-") {
+            let what = "an import reads files, so that each refusal has a place and a repetition is recognised; \
+                        `nephkeep intent create -` takes one document from standard input";
+            return Err(Error::invalid(known.unknown, what));
+        }
         let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
         if meta.is_dir() {
             below(path, path, known, &mut found)?;

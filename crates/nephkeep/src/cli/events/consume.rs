@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
     nephkeep events consume intent.lifecycle --from earliest --until-end -o json\n  \
     nephkeep events consume intent.document --open --count 10\n  \
     nephkeep events consume intent.lifecycle --group billing        shares the work with the group's other members\n\n\
-    With --group the group is made if it is not there, and what was printed is committed with the next poll:\n\
+    With --group the group is made if it is not there, and what was printed is committed with the next poll: \
     an event comes at least once. -o json prints each CloudEvent on a line of its own.")]
 pub struct Consume {
     /// The topics; several only with --group

@@ -46,7 +46,7 @@ enum Mode {
 #[command(after_help = "Examples:\n  \
     nephkeep events sinks create oss --url https://oss.example.net/hook --topic intent.lifecycle\n  \
     nephkeep events sinks create lake --url http://127.0.0.1:9000/in --topic audit.recorded --mode batch --from earliest\n\n\
-    Addresses outside this machine need https. An event that the sink refuses (400, 406, 409, 413, 415, 422) is tried\n\
+    Addresses outside this machine need https. An event that the sink refuses (400, 406, 409, 413, 415, 422) is tried \
     --attempts times and then put aside; everything else is tried again for ever, with growing pauses.")]
 struct Create {
     /// Its name

@@ -8,13 +8,13 @@ use crate::{
     routes,
 };
 use clap::Args;
-use model::Error;
+use model::{Error, Json};
 use serde_json::Value;
 
 /// Show one intent
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent get 7c9e6679-7425-40de-944b-e07fc1f90ae7\n  \
-    nephkeep intent get ID --fields name,lifecycleStatus\n  \
+    nephkeep intent get ID --fields name,lifecycleStatus\n  nephkeep intent get ID --version 2\n  \
     nephkeep intent get ID --position 0.1-9f86d081884c7d65.42   at least as new as this position")]
 pub struct Get {
     /// The intent, as `intent list` shows it
@@ -22,6 +22,9 @@ pub struct Get {
     /// Only these attributes, parted by commas
     #[arg(long, value_name = "NAMES")]
     fields: Option<String>,
+    /// As it was at this version
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["fields", "position"])]
+    version: Option<u64>,
     /// Wait until the server has reached this log position
     #[arg(long)]
     position: Option<String>,
@@ -57,6 +60,9 @@ pub struct History {
 }
 
 pub async fn get(global: &Global, verb: &Get) -> Outcome {
+    if let Some(version) = verb.version {
+        return past(global, &verb.id, version).await;
+    }
     let call = Call::get(routes::below(routes::INTENTS, &verb.id)).maybe("fields", verb.fields.as_ref());
     let call = match &verb.position {
         Some(position) => call.header("ledger-position", position),
@@ -67,6 +73,9 @@ pub async fn get(global: &Global, verb: &Get) -> Outcome {
         Err(error) if error.code() == "not-found" => return Err(missing(&client, &verb.id, error).await.into()),
         answer => answer?,
     };
+    if let Some(version) = answer.header("etag") {
+        output::note(&format!("version {}", version.trim_matches('"')));
+    }
     if let Some(names) = &verb.fields {
         let value = answer.value()?;
         let absent = |name: &&str| !name.is_empty() && value.get(name.split('.').next().unwrap_or(name)).is_none();
@@ -76,6 +85,20 @@ pub async fn get(global: &Global, verb: &Get) -> Outcome {
         }
     }
     output::document(global.output, &answer.text)
+}
+
+async fn past(global: &Global, id: &str, version: u64) -> Outcome {
+    let call = Call::get(routes::history("intent", id)).query("before", version.saturating_add(1)).query("limit", 1);
+    let answer = global.client()?.send(call).await?.json()?;
+    let found = answer.get("versions").and_then(Json::as_array).and_then(<[Json]>::first);
+    let found = found.filter(|found| found.get("version").and_then(Json::as_number) == Some(&version.to_string()));
+    let missing =
+        || Error::not_found("not-found", "this intent has no such version").with("id", id).with("version", version);
+    let document = found.ok_or_else(missing)?.get("document").ok_or_else(|| {
+        Error::not_found("not-found", "at this version the intent was deleted, or its customer is erased")
+            .with("id", id)
+    })?;
+    output::document(global.output, &String::from_utf8_lossy(&document.to_bytes()))
 }
 
 /// The server keeps what was deleted: that is told, and where to read it.

@@ -20,7 +20,9 @@ use std::path::PathBuf;
 /// Create an intent from a JSON or YAML document
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep intent create intent.json\n  \
-    nephkeep intent create --idempotency-key order-17 < intent.yaml\n  nephkeep intent create intent.json --dry-run")]
+    nephkeep intent create --idempotency-key order-17 < intent.yaml\n  nephkeep intent create intent.json --dry-run\n\n\
+    The smallest intent:\n  {\"@type\":\"Intent\",\"name\":\"keep latency low\",\n   \
+    \"expression\":{\"@type\":\"IntentExpression\",\"iri\":\"https://example.com/intents/low-latency\"}}")]
 pub struct Create {
     /// The document; `-` or nothing reads standard input
     file: Option<PathBuf>,

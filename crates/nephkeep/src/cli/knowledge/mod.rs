@@ -36,7 +36,7 @@ enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep knowledge search 'how is a handover triggered'\n  \
     nephkeep knowledge search --limit 3 --source runbooks 'link down' -o json\n\n\
-    The offline embedder (hash-384) is lexical: it finds words and their forms. What is shown is read from the record,\n\
+    The offline embedder (hash-384) is lexical: it finds words and their forms. What is shown is read from the record, \
     with an access entry for each document.")]
 struct Search {
     /// The question, in words
