@@ -117,13 +117,25 @@ pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
     if verb.keys.is_empty() {
         return tell(global, vec![act(global, &verb.copy, "rebuild", None).await?]);
     }
-    let key = |text: &String| {
+    let parted = |text: &String| {
         let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+        let (first, rest) = (first.to_owned(), rest.to_owned());
         match rest.split_once('/') {
             // Ids may hold a slash, names of kinds are known.
-            Some((kind, id)) if first.parse::<Kind>().is_err() => json!({ "tenant": first, "kind": kind, "id": id }),
-            _ => json!({ "kind": first, "id": rest }),
+            Some((kind, id)) if first.parse::<Kind>().is_err() => (Some(first), kind.to_owned(), id.to_owned()),
+            _ => (None, first, rest),
         }
+    };
+    // What the record never had may still lie in a copy that was damaged, so it is not refused; but it is told.
+    let client = global.client()?;
+    for (_, kind, id) in verb.keys.iter().map(parted).filter(|(tenant, ..)| tenant.is_none()) {
+        if let Err(error) = client.send(Call::get(routes::history(&kind, &id)).query("limit", 1)).await {
+            output::note(&format!("{kind}/{id}: not in the record ({}), so the copy holds nothing of it", error.code()));
+        }
+    }
+    let key = |text: &String| match parted(text) {
+        (Some(tenant), kind, id) => json!({ "tenant": tenant, "kind": kind, "id": id }),
+        (None, kind, id) => json!({ "kind": kind, "id": id }),
     };
     let body = json!({ "keys": verb.keys.iter().map(key).collect::<Vec<_>>() });
     let done = act(global, &verb.copy, "rebuild", Some(&body)).await?;

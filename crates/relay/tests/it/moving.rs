@@ -147,8 +147,8 @@ async fn a_stop_waits_for_one_batch_and_the_old_copy_stays() {
     for n in 0..200 {
         put(&stand, &format!("ran/{n:03}"), "{}").await;
     }
-    let (met, meets) = std::sync::mpsc::channel();
-    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let (met, meets) = std::sync::mpsc::sync_channel(1);
+    let (go, goes) = std::sync::mpsc::sync_channel::<()>(1);
     *held.shared.meanwhile.lock() = Some(Box::new(move || {
         let _gone = met.send(());
         let _go = goes.recv();

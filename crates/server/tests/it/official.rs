@@ -62,7 +62,13 @@ pub fn validate(document: &Value) {
 #[track_caller]
 pub fn check(_base: &str, reply: &Reply) {
     if reply.status.is_client_error() || reply.status.is_server_error() {
-        return validate(&reply.json());
+        let body = reply.json();
+        // Prometheus's and Confluent's interfaces have error bodies of their own.
+        let foreign = body.get("errorType").is_some() || body.get("error_code").is_some();
+        if !foreign {
+            validate(&body);
+        }
+        return;
     }
     let json =
         reply.headers.get("content-type").is_some_and(|kind| kind == "application/json") && !reply.text.is_empty();

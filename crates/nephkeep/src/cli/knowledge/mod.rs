@@ -15,6 +15,9 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// Of the lexical embedder: what shares a word or two with a question, by chance, scores up to this.
+const WEAK: f64 = 0.3;
+
 /// Import texts, and find passages in them
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
@@ -121,8 +124,12 @@ async fn search(global: &Global, verb: &Search) -> Outcome {
         output::data(&format!("{score:.3}  {}: {}  {}", text("source"), text("path"), text("heading")));
         output::data(&format!("       {}\n", excerpt(passage["text"].as_str().unwrap_or_default())));
     }
+    if passages.first().is_some_and(|best| best["score"].as_f64().unwrap_or_default() < WEAK) {
+        output::note("nothing stands near to this question: these passages share few words with it");
+    }
     let model = answer["model"].as_str().unwrap_or_default();
-    output::note(&format!("{} passages by {model} (lexical, offline)", passages.len()));
+    let passages = output::counted(passages.len() as u64, "passage");
+    output::note(&format!("{passages} by {model} (lexical, offline)"));
     Ok(())
 }
 

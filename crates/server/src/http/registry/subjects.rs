@@ -126,7 +126,7 @@ pub async fn lookup(State(app): State<App>, At(name): At<String>, mut call: Call
     let subject = store.existing(&name, which).await?.value;
     let schema = request.schema(&store, normalize).await?;
     let id = store.identified(&schema.identity()).await?;
-    let published = subject.versions(which).filter(|one| Some(one.id) == id).next_back();
+    let published = subject.versions(which).rfind(|one| Some(one.id) == id);
     let how = "the subject has no such schema; register it at subjects/SUBJECT/versions";
     let published = published.ok_or_else(|| Error::not_found("schema-unknown", how).with("subject", &name))?;
     Ok(answer(&described(&name, published, &store.schema(published.id).await?.value)))
