@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(mut cli) => {
-            cli.global = cli.global.from_environment();
+            cli.global = cli.global.completed_by_environment();
             cli
         }
         Err(error) => {

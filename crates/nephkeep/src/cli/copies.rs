@@ -130,7 +130,10 @@ pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
     let client = global.client()?;
     for (_, kind, id) in verb.keys.iter().map(parted).filter(|(tenant, ..)| tenant.is_none()) {
         if let Err(error) = client.send(Call::get(routes::history(&kind, &id)).query("limit", 1)).await {
-            output::note(&format!("{kind}/{id}: not in the record ({}), so the copy holds nothing of it", error.code()));
+            output::note(&format!(
+                "{kind}/{id}: not in the record ({}), so the copy holds nothing of it",
+                error.code()
+            ));
         }
     }
     let key = |text: &String| match parted(text) {

@@ -76,7 +76,7 @@ impl Global {
     /// What the command line leaves open. The parser is not told of these variables: it would count them as typed and
     /// show them as required.
     #[must_use]
-    pub fn from_environment(mut self) -> Self {
+    pub fn completed_by_environment(mut self) -> Self {
         let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         self.dir = self.dir.or_else(|| path("NEPHKEEP_DIR"));
         self.credential_file = self.credential_file.or_else(|| path("NEPHKEEP_CREDENTIAL_FILE"));

@@ -54,7 +54,7 @@ fn a_group_goes_on_where_it_was_after_kill_9_and_can_be_moved_back() {
     let at = first[1]["id"].as_str().unwrap();
     home.run(&["events", "seek", "billing", at]).exits(0);
     assert_eq!(consume(&home, &[&in_group[..], &["--until-end"]].concat()), rest);
-    let sink = ["events", "sinks", "create", "oss", "--url", "http://127.0.0.1:9/x", "--topic", "intent.lifecycle"];
+    let sink = ["events", "sinks", "create", "oss", "--to", "http://127.0.0.1:9/x", "--topic", "intent.lifecycle"];
     home.run(&[&sink[..], &["--dry-run"]].concat()).exits(0);
     home.run(&sink).exits(0);
     assert!(home.run(&["events", "sinks", "list"]).exits(0).out.contains("oss"));

@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::Args;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Instant;
 
 /// Write test changes and wait for each to come back as an event
@@ -81,7 +81,7 @@ async fn comes(client: &Client, position: &str, after: &mut String) -> Outcome<b
         }
         let events = answer.value()?;
         let mut ids = events.as_array().into_iter().flatten().map(|event| &event["id"]);
-        if ids.any(|id| *id == Value::from(position)) {
+        if ids.any(|id| id.as_str() == Some(position)) {
             return Ok(true);
         }
     }

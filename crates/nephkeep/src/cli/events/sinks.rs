@@ -44,16 +44,16 @@ enum Mode {
 /// Make a sink, or change one: it goes on where it stands
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    nephkeep events sinks create oss --url https://oss.example.net/hook --topic intent.lifecycle\n  \
-    nephkeep events sinks create lake --url http://127.0.0.1:9000/in --topic audit.recorded --mode batch --from earliest\n\n\
+    nephkeep events sinks create oss --to https://oss.example.net/hook --topic intent.lifecycle\n  \
+    nephkeep events sinks create lake --to http://127.0.0.1:9000/in --topic audit.recorded --mode batch --from earliest\n\n\
     Addresses outside this machine need https. An event that the sink refuses (400, 406, 409, 413, 415, 422) is tried \
     --attempts times and then put aside; everything else is tried again for ever, with growing pauses.")]
 struct Create {
     /// Its name
     name: String,
     /// Where to send
-    #[arg(long)]
-    url: String,
+    #[arg(long, value_name = "URL")]
+    to: String,
     /// A topic; several with several --topic
     #[arg(long = "topic", required = true, value_name = "TOPIC")]
     topics: Vec<String>,
@@ -132,7 +132,7 @@ async fn create(global: &Global, verb: &Create) -> Outcome {
         Mode::Binary => "binary",
         Mode::Batch => "batch",
     };
-    let mut body = json!({ "url": verb.url, "topics": verb.topics, "mode": mode, "attempts": verb.attempts });
+    let mut body = json!({ "url": verb.to, "topics": verb.topics, "mode": mode, "attempts": verb.attempts });
     if verb.dry_run {
         output::note("dry run: nothing is stored");
         body["name"] = json!(verb.name);

@@ -104,7 +104,7 @@ impl<R: BufRead> Passages<R> {
                 self.close();
             }
             Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => {}
-            Ok(_) => match self.row(&mut bytes) {
+            Ok(_) => match self.row(&bytes) {
                 Ok(row) => self.take(row),
                 Err(error) => self.broken(&bytes, error),
             },
@@ -155,7 +155,7 @@ impl<R: BufRead> Passages<R> {
         }
     }
 
-    fn row(&mut self, bytes: &mut Vec<u8>) -> Result<Row> {
+    fn row(&mut self, bytes: &[u8]) -> Result<Row> {
         if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
             self.skip(bytes.last() == Some(&b'\n'));
             return Err(Error::invalid("import-too-large", "a row has at most 1 MiB; part it"));
@@ -202,7 +202,7 @@ fn named(bytes: &[u8], member: &str) -> Option<String> {
         Some((at, end))
     });
     let end = ends.into_iter().find_map(|(at, end)| end.then_some(at))?;
-    let value = model::json::parse(rest[..end + 2].as_bytes()).ok()?;
+    let value = model::json::parse(&rest.as_bytes()[..end + 2]).ok()?;
     value.as_str().filter(|value| !value.contains('\u{fffd}')).map(str::to_owned)
 }
 
