@@ -154,7 +154,7 @@ pub fn kit(layout: &Layout, settings: &Settings) -> Finding {
 /// What `up` would refuse: the log is the witness of the record, and neither may be missing beside the other.
 pub fn witnesses(settings: &Settings) -> Vec<Finding> {
     const AUDIT: &str = "audit log";
-    const RECORD: &str = "record";
+    const RECORD: &str = "record directory";
     let (log, key) = (settings.audit_directory.join("checkpoint"), settings.audit_keys.join("log.key"));
     let mut found = vec![match (log.exists(), key.exists()) {
         (true, true) => Finding::ok(AUDIT, settings.audit_directory.display().to_string()),

@@ -2,14 +2,11 @@
 
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::cell::RefCell;
 
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     shown: bool,
-    /// The last line, not repeated while nothing changes.
-    told: RefCell<String>,
 }
 
 impl Progress {
@@ -21,7 +18,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg} {elapsed} (left {eta})") {
             bar.set_style(style);
         }
-        Self { bar, shown, told: RefCell::default() }
+        Self { bar, shown }
     }
 
     pub fn step(&self, bytes: u64, counted: impl FnOnce() -> String) {
@@ -33,16 +30,11 @@ impl Progress {
 
     /// Every two seconds: how far it is (where no bar shows it), and what the server lets us wait for.
     pub fn tell(&self, counted: &str, waits: Option<String>) {
-        let waits = waits.map(|why| format!("waiting, up to a minute for each document: {why}"));
-        let now = format!("{counted} {}", waits.as_deref().unwrap_or_default());
-        if now == self.told.replace(now.clone()) {
-            return;
-        }
         if !self.shown {
             output::note(counted);
         }
-        if let Some(waits) = waits {
-            self.note(&waits);
+        if let Some(why) = waits {
+            self.note(&format!("waiting, up to a minute for each document: {why}"));
         }
     }
 

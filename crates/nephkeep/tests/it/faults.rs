@@ -275,7 +275,7 @@ fn named(home: &Home, id: &str, customer: &str) -> Done {
 #[track_caller]
 fn refused_by_keystore(home: &Home, customer: &str, code: &str) {
     let done = of_customer(home, customer).exits(4);
-    assert!(done.err.contains(&format!("error[{code}]")) && done.err.contains("keystore"), "{done:?}");
+    assert!(done.err.contains(&format!("\"code\":\"{code}\"")) && done.err.contains("keystore"), "{done:?}");
     let doctor = home.run(&["doctor", "-o", "json"]).exits(1).json();
     let readiness = finding(&doctor, "readiness");
     assert!(readiness["found"].as_str().unwrap().contains("keystore"), "/readyz names the cause: {readiness}");
@@ -346,7 +346,7 @@ fn a_keystore_that_was_rolled_back_is_refused_and_the_kit_is_a_way_through() {
     refused(home.run(&up), "keystore-too-old");
     let accept = |generation: u64| home.run(&[&recover[..], &["--accept-older", &generation.to_string()]].concat());
     let other = accept(found + 1).exits(3);
-    assert!(other.err.contains("error[generation-unconfirmed]"), "{}", other.err);
+    assert!(other.err.contains("\"generation-unconfirmed\""), "{}", other.err);
     let accepted = accept(found).exits(0);
     assert!(accepted.err.contains("1 subjects had their key only there"), "{}", accepted.err);
     let told = accepted.json();
@@ -377,8 +377,8 @@ fn a_full_disk_refuses_writes_and_they_go_on_when_there_is_room() {
     let ballast = disk.fill();
     // What PostgreSQL has set aside already is used up first.
     let refused = (0..5_000).map(|_| create(&home)).find(|done| done.code != 0).expect("writes on a full disk");
-    assert!(refused.code == 4 && refused.err.contains("error["), "{refused:?}");
-    assert!(!refused.err.contains("error[bug]"), "{refused:?}");
+    assert!(refused.code == 4 && refused.err.contains("\"code\":"), "{refused:?}");
+    assert!(!refused.err.contains("\"code\":\"bug\""), "{refused:?}");
     fs::remove_file(&ballast).unwrap();
     until(|| create(&home).code == 0, "writes do not go on");
     home.run(&["status"]).exits(0);
