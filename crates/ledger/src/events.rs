@@ -8,9 +8,14 @@ use crate::{
         rows::{signed, unsigned},
     },
 };
-use model::{Access, Action, Error, Hlc, Position, Result, Tenant};
+use model::{Access, Action, Error, Hlc, Position, ResourceKey, Result, Tenant};
 use std::time::Duration;
 
+/// The current version has it too: its change may have been archived away.
+const BORN: &str = "
+    SELECT created_n FROM nephkeep.change WHERE n = $1 AND tenant = $2 AND kind = $3 AND id = $4
+    UNION ALL
+    SELECT created_n FROM nephkeep.resource WHERE n = $1 AND tenant = $2 AND kind = $3 AND id = $4";
 /// The first change at or after a position: its place in time.
 const AT: &str = "SELECT n, hlc FROM nephkeep.change WHERE n >= $1 ORDER BY n LIMIT 1";
 
@@ -53,6 +58,14 @@ impl Ledger {
         let found = stored::at(&record.pool, record.shard(), tenant, &numbers, published).await?;
         let of = |position: &Position| found.iter().find(|change| change.position == *position).cloned();
         Ok(positions.iter().map(of).collect())
+    }
+
+    /// Where the life of a resource began that a version of it belongs to: its creation, or the latest one after a
+    /// deletion. `None` when the version is not known.
+    pub async fn born(&self, key: &ResourceKey, version_at: Position) -> Result<Option<u64>> {
+        let n = self.record().lives.resume(self.record().shard(), version_at)?;
+        let rows = self.rows(BORN, &[&signed(n), &key.tenant.as_str(), &key.kind.code(), &&*key.id]).await?;
+        rows.first().map(|row| unsigned(row.get(0))).transpose()
     }
 
     /// Where a reader begins who wants everything from a moment on: after the last change before it.

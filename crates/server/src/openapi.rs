@@ -1,10 +1,13 @@
 //! The OpenAPI document of `/api/v1`, generated from the handlers; committed as `schemas/openapi.json`.
 
+mod headers;
+
 use crate::{
     http::{api::*, json},
     problem::Answer,
 };
 use axum::response::IntoResponse;
+use headers::Headers;
 use http::StatusCode;
 use model::Error;
 use std::future::{Ready, ready};
@@ -21,7 +24,7 @@ use utoipa::{
     info(title = "Nephkeep", description = "The record of a telecom intent platform: our own API. TMF921 v5 is served at /tmf-api/intentManagement/v5 as TM Forum publishes it."),
     paths(
         status::status, watch::watch, history::history, transactions::transact,
-        configuration::list, configuration::get, configuration::put, configuration::delete, configuration::act,
+        configuration::list, configuration::get, configuration::put, configuration::delete, configuration::rollback, configuration::versions, configuration::difference,
         principals::list, principals::create, principals::get, principals::revoke, principals::rotate,
         keys::status, keys::rotate, keys::rotate_root, keys::erase, keys::erasure_preview,
         audit::list, audit::checkpoint, audit::reconciliation,
@@ -34,7 +37,7 @@ use utoipa::{
         events::sinks::list, events::sinks::get, events::sinks::put, events::sinks::delete,
         events::letters::list, events::letters::bury, events::letters::retry, events::letters::discard,
     ),
-    modifiers(&Token),
+    modifiers(&Token, &Headers),
 )]
 struct Api;
 

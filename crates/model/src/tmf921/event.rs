@@ -95,7 +95,8 @@ fn names_of(kind: Kind) -> Option<[Option<EventType>; 4]> {
             [SpecificationCreate, SpecificationAttributeValueChange, SpecificationStatusChange, SpecificationDelete]
                 .map(Some),
         ),
-        Kind::IntentReport => Some([Some(ReportCreate), Some(ReportAttributeValueChange), None, Some(ReportDelete)]),
+        // A report is created with its intent and told with it. It is stored only to be deleted: that tells nothing.
+        Kind::IntentReport => Some([None, Some(ReportAttributeValueChange), None, Some(ReportDelete)]),
         _ => None,
     }
 }
@@ -109,7 +110,7 @@ pub struct Notification {
 
 /// What a change from `old` to `new` tells subscribers (`None` = did not or does not exist).
 ///
-/// With `report_derived` (the intent's report was never stored) an intent's events bring those of its report along.
+/// With `report_derived` (the intent's report was not deleted) an intent's events bring those of its report along.
 #[must_use]
 pub fn notifications(kind: Kind, old: Option<&Json>, new: Option<&Json>, report_derived: bool) -> Vec<Notification> {
     let Some([created, valued, status, deleted]) = names_of(kind) else { return Vec::new() };

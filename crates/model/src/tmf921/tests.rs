@@ -156,6 +156,7 @@ fn a_change_tells_exactly_what_happened() {
         names(Kind::Intent, old, Some(&both), true),
         ["IntentAttributeValueChangeEvent", "IntentStatusChangeEvent", "IntentReportAttributeValueChange"]
     );
+    assert!(names(Kind::IntentReport, None, old, false).is_empty());
     assert_eq!(names(Kind::IntentReport, old, Some(&status), false), ["IntentReportAttributeValueChange"]);
     assert_eq!(names(Kind::IntentSpecification, None, old, false), ["IntentSpecificationCreateEvent"]);
     assert!(names(Kind::Configuration, None, old, false).is_empty());

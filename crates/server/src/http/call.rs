@@ -56,6 +56,16 @@ impl Call {
         headers::require_json(&self.headers)
     }
 
+    /// For requests whose answer cannot be given again, a token that is shown once or a fresh key: the header would promise
+    /// what is not kept.
+    pub fn refuse_idempotency_key(&self) -> Result<()> {
+        if !self.headers.contains_key(headers::IDEMPOTENCY_KEY) {
+            return Ok(());
+        }
+        let why = "this request cannot be answered a second time: leave the header out, and look at what there is before repeating it";
+        Err(Error::invalid("idempotency-unsupported", why).with("header", "Idempotency-Key"))
+    }
+
     pub fn idempotency(&self) -> Result<Option<Idempotency>> {
         let key = headers::idempotency_key(&self.headers)?;
         let request = || Bytes::from([self.target.as_bytes(), &self.body[..]].concat());

@@ -59,9 +59,19 @@ async fn before(app: &App, access: &Access, change: &Change) -> Result<Option<Js
     }
 }
 
+/// Versions of a report that are looked at: a life has two at most.
+const REPORT_VERSIONS: usize = 16;
+
+/// Whether the report was there at this change: not deleted since the intent was created.
 async fn report_is_derived(app: &App, access: &Access, change: &Change) -> Result<bool> {
     let key = ResourceKey::new(&change.key.tenant, Kind::IntentReport, &report::derived_id(&change.key.id))?;
-    Ok(app.ledger.history_page(access, &key, None, 1).await?.is_empty())
+    let versions = app.ledger.history_page(access, &key, None, REPORT_VERSIONS).await?;
+    let gone: Vec<u64> = versions.iter().filter(|v| v.document == Content::Deleted).map(|v| v.position.n).collect();
+    if gone.iter().all(|n| *n > change.position.n) {
+        return Ok(true);
+    }
+    let born = app.ledger.born(&change.key, change.position).await?.unwrap_or(0);
+    Ok(!gone.iter().any(|n| (born..change.position.n).contains(n)))
 }
 
 fn body(change: &Change, notification: &Notification) -> Json {

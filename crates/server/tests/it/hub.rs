@@ -2,7 +2,7 @@
 
 use crate::{
     official::validate,
-    stand::{Stand, TMF},
+    stand::{Stand, TMF, intent},
 };
 use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
@@ -63,6 +63,48 @@ async fn subscribe(stand: &Stand, url: &str, query: Option<&str>) -> String {
     let made = stand.post(&format!("{TMF}/hub")).json(&body).send().await.expect(201);
     validate(&made.json());
     made.header("location").to_owned()
+}
+
+#[tokio::test]
+async fn a_deleted_report_is_told_as_deleted_only_and_a_repeated_subscription_is_one() {
+    let stand = Stand::new().await;
+    let mut listener = Listener::new(0).await;
+    let body = json!({ "@type": "Hub", "callback": listener.url });
+    let subscribe = || stand.post(&format!("{TMF}/hub")).header("idempotency-key", "hub").json(&body).send();
+    let (first, again) = (subscribe().await.expect(201), subscribe().await.expect(201));
+    assert_eq!((&first.text, first.header("location")), (&again.text, again.header("location")));
+
+    let mut proposed = intent("told");
+    proposed["id"] = json!("rep-1");
+    let create = || stand.post(&format!("{TMF}/intent")).json(&proposed).send();
+    create().await.expect(201);
+    let reports = format!("{TMF}/intent/rep-1/intentReport");
+    let report = stand.get(&reports).send().await.expect(200).json()[0]["id"].as_str().unwrap().to_owned();
+    stand.delete(&format!("{reports}/{report}")).send().await.expect(204);
+    stand.delete(&format!("{TMF}/intent/rep-1")).send().await.expect(204);
+    create().await.expect(201);
+    let expected = [
+        "IntentCreateEvent",
+        "IntentReportCreateEvent",
+        "IntentReportDeleteEvent",
+        "IntentDeleteEvent",
+        "IntentCreateEvent",
+        "IntentReportCreateEvent",
+    ];
+    for name in expected {
+        let event = listener.next().await;
+        assert_eq!(event["eventType"], name, "{event}");
+        validate(&event);
+    }
+    let path = first.header("location");
+    let tag = first.header("etag");
+    stand.delete(path).header("if-match", "\"444\"").send().await.problem(412, "precondition-failed");
+    let delete = || stand.delete(path).header("if-match", tag).header("idempotency-key", "end").send();
+    assert_eq!(
+        delete().await.expect(204).headers["ledger-position"],
+        delete().await.expect(204).headers["ledger-position"]
+    );
+    stand.stop().await;
 }
 
 #[tokio::test]

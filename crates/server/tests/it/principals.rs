@@ -28,6 +28,25 @@ async fn a_token_is_shown_once_rotated_and_revoked() {
     stand.stop().await;
 }
 
+/// A token is shown once: the first answer cannot be given again, and the header is not passed over either.
+#[tokio::test]
+async fn an_idempotency_key_is_refused_where_nothing_keeps_the_answer() {
+    let stand = Stand::new().await;
+    let ann = json!({ "name": "ann", "roles": ["reader"] });
+    for (asked, body) in [
+        (stand.post("/api/v1/principals"), ann),
+        (stand.post("/api/v1/principals/local-admin/token"), json!({})),
+        (stand.delete("/api/v1/principals/local-admin"), json!({})),
+        (stand.post("/api/v1/keys/rotations"), json!({ "what": "epoch" })),
+        (stand.post("/api/v1/keys/root-rotations"), json!({})),
+    ] {
+        asked.header("idempotency-key", "k").json(&body).send().await.problem(400, "idempotency-unsupported");
+    }
+    let known = stand.get("/api/v1/principals").send().await.expect(200).json();
+    assert_eq!(known.as_array().unwrap().len(), 1, "{known}");
+    stand.stop().await;
+}
+
 #[tokio::test]
 async fn the_last_admin_stays_also_when_two_revoke_one_another() {
     let stand = Stand::new().await;

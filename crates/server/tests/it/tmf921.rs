@@ -111,6 +111,36 @@ async fn a_list_is_filtered_projected_counted_and_paged() {
 }
 
 #[tokio::test]
+async fn a_deleted_report_is_gone_for_this_life_of_its_intent_and_asked_for_once() {
+    let stand = Stand::new().await;
+    let mut proposed = intent("again");
+    proposed["id"] = json!("rep-1");
+    stand.post(&format!("{TMF}/intent")).json(&proposed).send().await.expect(201);
+    let reports = format!("{TMF}/intent/rep-1/intentReport");
+    let listed = stand.get(&reports).send().await.expect(200).json();
+    let path = format!("{reports}/{}", listed[0]["id"].as_str().unwrap());
+    let tag = stand.get(&path).send().await.expect(200).header("etag").to_owned();
+    let refused = stand.delete(&path).header("if-match", "\"444\"").send().await.problem(412, "precondition-failed");
+    assert_eq!(refused["context"]["current"], "1");
+    stand.get(&path).send().await.expect(200);
+
+    let delete = || stand.delete(&path).header("if-match", &tag).header("idempotency-key", "once").send();
+    let first = delete().await.expect(204);
+    let again = delete().await.expect(204);
+    assert_eq!(first.header("ledger-position"), again.header("ledger-position"));
+    stand.delete(&path).send().await.problem(404, "not-found");
+    stand.delete(&path).header("idempotency-key", "once").send().await.expect(204);
+
+    stand.delete(&format!("{TMF}/intent/rep-1")).send().await.expect(204);
+    stand.post(&format!("{TMF}/intent")).json(&proposed).send().await.expect(201);
+    let listed = stand.get(&reports).send().await.expect(200);
+    assert_eq!((listed.header("x-total-count"), listed.json()[0]["name"].as_str()), ("1", Some("again report")));
+    stand.delete(&path).send().await.expect(204);
+    assert_eq!(stand.get(&reports).send().await.expect(200).json(), json!([]));
+    stand.stop().await;
+}
+
+#[tokio::test]
 async fn a_report_comes_with_its_intent_and_can_be_deleted() {
     let stand = Stand::new().await;
     let id = stand.intent("reported").await;

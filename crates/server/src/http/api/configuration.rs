@@ -37,12 +37,11 @@ fn unknown(action: &str) -> Error {
         .with("action", shown)
 }
 
-/// One document, its history or the difference of two versions.
+/// One document, now or at a past version. (Behind `KEY:` stand its history and the difference of two versions.)
 #[utoipa::path(get, path = "/api/v1/configuration/{namespace}/{key}", tag = "configuration", security(("token" = [])),
     params(("namespace" = String, Path),
-        ("key" = String, Path, description = "segments divided by /; KEY:history for all versions, KEY:diff?from=1&to=2 for a difference"),
-        ("version" = Option<u64>, Query, description = "a past version"),
-        ("from" = Option<u64>, Query), ("to" = Option<u64>, Query)),
+        ("key" = String, Path, description = "segments divided by /"),
+        ("version" = Option<u64>, Query, description = "a past version")),
     responses((status = 200, body = shapes::ResourceVersion), (status = 404, body = shapes::Problem),
         (status = 410, body = shapes::Problem)))]
 pub async fn get(State(app): State<App>, At((namespace, rest)): At<(String, String)>, mut call: Call) -> Answer {
@@ -57,7 +56,7 @@ pub async fn get(State(app): State<App>, At((namespace, rest)): At<(String, Stri
             };
             shown(StatusCode::OK, &found)
         }
-        Some("history") => history::page(&app, &mut call, &key).await,
+        Some("history") => versions(&app, call, &key).await,
         Some("diff") => difference(&app, call, &key).await,
         Some(other) => Err(unknown(other).into()),
     }
@@ -87,7 +86,24 @@ fn document(resource: &Resource) -> Result<Json> {
     }
 }
 
-async fn difference(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
+/// All versions of a document, oldest first, deletions included.
+#[utoipa::path(get, path = "/api/v1/configuration/{namespace}/{key}:history", tag = "configuration",
+    security(("token" = [])),
+    params(("namespace" = String, Path), ("key" = String, Path),
+        ("before" = Option<u64>, Query, description = "versions below this one"),
+        ("limit" = Option<u32>, Query, description = "the newest of them")),
+    responses((status = 200, body = shapes::History), (status = 404, body = shapes::Problem)))]
+pub async fn versions(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
+    history::page(app, &mut call, key).await
+}
+
+/// What changed from one version of a document to another.
+#[utoipa::path(get, path = "/api/v1/configuration/{namespace}/{key}:diff", tag = "configuration",
+    security(("token" = [])),
+    params(("namespace" = String, Path), ("key" = String, Path), ("from" = u64, Query), ("to" = u64, Query)),
+    responses((status = 200, body = shapes::Differences), (status = 404, body = shapes::Problem),
+        (status = 410, body = shapes::Problem)))]
+pub async fn difference(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
     let needed = |name: &'static str| {
         Error::invalid("parameter-missing", "a difference is asked for with from=VERSION&to=VERSION")
             .with("parameter", name)
@@ -181,33 +197,38 @@ pub async fn delete(State(app): State<App>, At((namespace, rest)): At<(String, S
     crate::http::tmf921::gone(receipt.position)
 }
 
-/// `POST …/KEY:rollback?to=VERSION`: stores a past version again, as a new one.
-#[utoipa::path(post, path = "/api/v1/configuration/{namespace}/{key}", tag = "configuration",
-    security(("token" = [])),
-    params(("namespace" = String, Path), ("key" = String, Path, description = "KEY:rollback"),
-        ("to" = u64, Query, description = "the version to store again")),
-    responses((status = 200, body = shapes::Written), (status = 404, body = shapes::Problem)))]
-pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, String)>, mut call: Call) -> Answer {
+/// What stands behind a key's colon and changes it: `POST …/KEY:rollback?to=VERSION`.
+pub async fn act(State(app): State<App>, At((namespace, rest)): At<(String, String)>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Write).await?;
     let (key, action) = target(&call, &namespace, &rest)?;
     if action.as_deref() != Some("rollback") {
         return Err(unknown(action.as_deref().unwrap_or_default()).into());
     }
+    rollback(&app, call, &key).await
+}
+
+/// Stores a past version again, as a new one.
+#[utoipa::path(post, path = "/api/v1/configuration/{namespace}/{key}:rollback", tag = "configuration",
+    security(("token" = [])),
+    params(("namespace" = String, Path), ("key" = String, Path),
+        ("to" = u64, Query, description = "the version to store again")),
+    responses((status = 200, body = shapes::Written), (status = 404, body = shapes::Problem)))]
+pub async fn rollback(app: &App, mut call: Call, key: &ResourceKey) -> Answer {
     body::none(&call)?;
     let missing =
         || Error::invalid("parameter-missing", "a rollback names its version with to=VERSION").with("parameter", "to");
     let to = call.query.take_number("to")?.ok_or_else(missing)?;
     std::mem::take(&mut call.query).finish("to")?;
-    let past = at_version(&app, &call, &key, to).await?;
+    let past = at_version(app, &call, key, to).await?;
     let Content::Clear(stored) = &past.document else {
-        return Err(not_found(&key).with("version", to).into());
+        return Err(not_found(key).with("version", to).into());
     };
     let prepared = configuration::prepared(&key.id, &json::stored(stored)?, &key.tenant)?;
     let op = match call.if_match()? {
         Some(Match::Version(expected)) => Op::Replace { expected },
         Some(Match::Any) | None => Op::Put,
     };
-    write(&app, &call, &key, op, Some(prepared)).await
+    write(app, &call, key, op, Some(prepared)).await
 }
 
 /// Documents, all or of one namespace, oldest first.

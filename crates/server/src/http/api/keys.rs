@@ -58,6 +58,7 @@ fn subject(call: &Call, body: &Json) -> Result<Subject> {
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem), (status = 404, body = shapes::Problem)))]
 pub async fn rotate(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Operate).await?;
+    call.refuse_idempotency_key()?;
     let body = body::object(&mut call, &["what", "customer"])?;
     match body.get("what").and_then(Json::as_str) {
         Some("epoch") => {
@@ -134,6 +135,7 @@ pub async fn erase(State(app): State<App>, mut call: Call) -> Answer {
     responses((status = 200, body = Object), (status = 403, body = shapes::Problem)))]
 pub async fn rotate_root(State(app): State<App>, call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
+    call.refuse_idempotency_key()?;
     body::none(&call)?;
     call.query.finish("none")?;
     of_installation(&app, &call.access, "root-rotate").await?;

@@ -112,7 +112,8 @@ pub async fn put(State(app): State<App>, mut call: Call) -> Answer {
         return Ok(positioned(StatusCode::OK, &told(there.version, "unchanged"), there.position));
     }
     let writes = vec![Write { key: key.clone(), op: Op::Put, document: Some(prepared) }];
-    let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
+    let receipt =
+        app.ledger.write(&call.access, Group { writes, idempotency: call.idempotency()?, ..Group::default() }).await?;
     let Some(written) = receipt.writes.first() else { return Err(Error::bug("a receipt without its write").into()) };
     let created = written.version == 1;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
@@ -176,11 +177,12 @@ fn summary(shown: Json, stored: &[u8]) -> Json {
 #[utoipa::path(delete, path = "/api/v1/knowledge/documents/{id}", tag = "knowledge", security(("token" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = Object), (status = 404, body = shapes::Problem)))]
-pub async fn delete(State(app): State<App>, At(id): At<String>, call: Call) -> Answer {
-    call.query.finish("none")?;
+pub async fn delete(State(app): State<App>, At(id): At<String>, mut call: Call) -> Answer {
+    std::mem::take(&mut call.query).finish("none")?;
     let key = ResourceKey::new(&call.access.tenant, Kind::KnowledgeDocument, &id)?;
     let writes = vec![Write { key, op: Op::Delete { expected: None }, document: None }];
-    let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
+    let receipt =
+        app.ledger.write(&call.access, Group { writes, idempotency: call.idempotency()?, ..Group::default() }).await?;
     let body = Json::object().with("id", id).with("state", "deleted");
     let mut response = answer(StatusCode::OK, &body);
     headers::put(response.headers_mut(), headers::LEDGER_POSITION, &receipt.position.to_string());

@@ -33,6 +33,7 @@ fn tenant(access: &Access, named: Option<&str>) -> Result<Tenant> {
         (status = 403, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn create(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Administer).await?;
+    call.refuse_idempotency_key()?;
     let body = body::object(&mut call, &["name", "roles", "tenant"])?;
     let name = body.get("name").and_then(Json::as_str).ok_or_else(|| wrong("name", "name is a string; add it"))?;
     let named = body.get("tenant").map(|t| t.as_str().ok_or_else(|| wrong("tenant", "tenant is a string")));
@@ -83,6 +84,7 @@ pub async fn get(State(app): State<App>, At(name): At<String>, mut call: Call) -
     params(("name" = String, Path), ("tenant" = Option<String>, Query)),
     responses((status = 200, body = shapes::Principal), (status = 404, body = shapes::Problem)))]
 pub async fn rotate(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
+    call.refuse_idempotency_key()?;
     body::none(&call)?;
     let tenant = tenant(&call.access, call.query.take("tenant")?.as_deref())?;
     call.query.finish("tenant")?;
@@ -97,6 +99,7 @@ pub async fn rotate(State(app): State<App>, At(name): At<String>, mut call: Call
     responses((status = 204), (status = 404, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn revoke(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let tenant = tenant(&call.access, call.query.take("tenant")?.as_deref())?;
+    call.refuse_idempotency_key()?;
     call.query.finish("tenant")?;
     let position = people::revoke(&app, &call.access, &tenant, &name).await?;
     crate::http::tmf921::gone(position)

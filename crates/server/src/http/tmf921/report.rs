@@ -1,16 +1,18 @@
 //! Reports of an intent: the one that comes with it is derived until it is deleted (RECORD 15).
 //!
-//! Deleting it stores it and then leaves its tombstone: the log has both, so history and subscribers see a report
-//! that existed and is gone. A stop between the two leaves a stored report, which is deleted by asking again.
+//! Deleting it stores it and then leaves its tombstone: history shows a report that existed and is gone. Until the
+//! tombstone of this life of the intent is there, what is shown is derived: a stop between the two changes nothing for
+//! anybody, and the report is deleted by asking again.
 
 use super::{
     answer,
-    resource::{fields, setting},
+    resource::{NEVER, fields, setting},
 };
 use crate::{
     http::{
         call::{At, Call},
-        headers, json,
+        headers::{self, Match},
+        json,
     },
     problem::Answer,
     state::App,
@@ -18,19 +20,19 @@ use crate::{
 use axum::extract::State;
 use bytes::Bytes;
 use http::StatusCode;
-use ledger::{Group, Op, Resource, Write};
+use ledger::{Content, Group, Op, Resource, Write};
 use model::{
-    Json, Kind, Position, ResourceKey, Result, Version, json,
+    Error, Json, Kind, Position, ResourceKey, Result, Version, json,
     select::Filter,
     tmf921::{self, report},
 };
 
-/// A report as it stands, stored or derived.
+/// A report as it stands: version and position are those of the intent that it is derived from.
 struct Report {
     document: Bytes,
     version: Version,
     position: Position,
-    /// `None` while it is derived.
+    /// Of one that a deletion which was cut short has stored.
     stored: Option<Version>,
 }
 
@@ -42,21 +44,20 @@ async fn intent(app: &App, call: &Call, id: &str) -> Result<Resource> {
 
 async fn report_of(app: &App, call: &Call, intent: &Resource) -> Result<Option<Report>> {
     let key = ResourceKey::new(&call.access.tenant, Kind::IntentReport, &report::derived_id(&intent.key.id))?;
-    if let Some(stored) = app.ledger.read(&call.access, &key).await? {
-        let document = answer::clear(&stored)?.clone();
-        let (version, position) = (stored.version, stored.position);
-        return Ok(Some(Report { document, version, position, stored: Some(version) }));
-    }
-    if existed(app, call, &key).await? {
-        return Ok(None);
-    }
+    let newest = app.ledger.history_page(&call.access, &key, None, 1).await?.into_iter().next();
+    let stored = match newest {
+        Some(version) if version.document == Content::Deleted => {
+            // The tombstone of an earlier life of the intent says nothing of this one.
+            let born = app.ledger.born(&intent.key, intent.position).await?.unwrap_or(0);
+            if version.position.n > born {
+                return Ok(None);
+            }
+            None
+        }
+        newest => newest.map(|stored| stored.version),
+    };
     let document = report::derived(&json::stored(answer::clear(intent)?)?).to_bytes();
-    Ok(Some(Report { document, version: intent.version, position: intent.position, stored: None }))
-}
-
-/// Whether a report was stored once: its tombstone says that it was deleted.
-async fn existed(app: &App, call: &Call, key: &ResourceKey) -> Result<bool> {
-    Ok(!app.ledger.history_page(&call.access, key, None, 1).await?.is_empty())
+    Ok(Some(Report { document, version: intent.version, position: intent.position, stored }))
 }
 
 pub async fn list(State(app): State<App>, At(id): At<String>, mut call: Call) -> Answer {
@@ -107,27 +108,48 @@ async fn named(app: &App, call: &Call, intent: &Resource, wanted: &str) -> Resul
 
 pub async fn delete(State(app): State<App>, At((id, wanted)): At<(String, String)>, mut call: Call) -> Answer {
     std::mem::take(&mut call.query).finish("none")?;
-    let intent = intent(&app, &call, &id).await?;
+    let expected = call.if_match()?;
     let key = ResourceKey::new(&call.access.tenant, Kind::IntentReport, &wanted)?;
     let _lane = app.lane(&key).await;
+    if let Some(first) = repeated(&app, &call, &key).await? {
+        return answer::gone(first);
+    }
+    let intent = intent(&app, &call, &id).await?;
     let report = named(&app, &call, &intent, &wanted).await?;
+    if matches!(expected, Some(Match::Version(version)) if version != report.version) {
+        let told = "the report is not at the version of If-Match; read it again and repeat the change";
+        let error = Error::conflict("precondition-failed", told).with("header", "If-Match");
+        return Err(error.with("current", report.version).into());
+    }
     let expected = match report.stored {
         Some(version) => version,
         None => store(&app, &call, &key, &json::stored(&report.document)?).await?,
     };
-    let op = Op::Delete { expected: Some(expected) };
-    let writes = vec![Write { key, op, document: None }];
-    let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
+    let receipt = app.ledger.write(&call.access, deletion(&call, key, expected)?).await?;
     answer::gone(receipt.position)
+}
+
+fn deletion(call: &Call, key: ResourceKey, expected: Version) -> Result<Group> {
+    let writes = vec![Write { key, op: Op::Delete { expected: Some(expected) }, document: None }];
+    Ok(Group { writes, idempotency: call.idempotency()?, ..Group::default() })
+}
+
+/// Where the same request under its `Idempotency-Key` was answered first. The record is asked with a version that never
+/// is: nothing can be deleted by asking.
+async fn repeated(app: &App, call: &Call, key: &ResourceKey) -> Result<Option<Position>> {
+    if call.idempotency()?.is_none() {
+        return Ok(None);
+    }
+    match app.ledger.write(&call.access, deletion(call, key.clone(), NEVER)?).await {
+        Ok(receipt) => Ok(Some(receipt.position)),
+        Err(error) if matches!(error.code(), "not-found" | "version-conflict") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn store(app: &App, call: &Call, key: &ResourceKey, document: &Json) -> Result<Version> {
     let prepared = tmf921::prepared(Kind::IntentReport, document, setting(app, call).tenant)?;
     let writes = vec![Write { key: key.clone(), op: Op::Create, document: Some(prepared) }];
     let receipt = app.ledger.write(&call.access, Group { writes, ..Group::default() }).await?;
-    receipt
-        .writes
-        .first()
-        .map(|written| written.version)
-        .ok_or_else(|| model::Error::bug("a receipt without its write"))
+    receipt.writes.first().map(|written| written.version).ok_or_else(|| Error::bug("a receipt without its write"))
 }

@@ -30,7 +30,7 @@ use std::time::Duration;
 /// A change without `If-Match` is worked out again when another server's change came first.
 const TRIES: usize = 4;
 /// A version that no resource reaches.
-const NEVER: Version = headers::VERSION_MAX;
+pub const NEVER: Version = headers::VERSION_MAX;
 
 pub fn fields(call: &mut Call) -> Result<Fields> {
     call.query.take("fields")?.map_or_else(|| Ok(Fields::default()), |text| Fields::parse(&text))
@@ -84,7 +84,7 @@ fn first(receipt: &Receipt) -> Result<&ledger::Written> {
 }
 
 /// A past version, for the answer of a replayed request (RECORD 14).
-async fn at_version(app: &App, call: &Call, key: &ResourceKey, version: Version) -> Result<Bytes> {
+pub async fn at_version(app: &App, call: &Call, key: &ResourceKey, version: Version) -> Result<Bytes> {
     let found = app.ledger.history_page(&call.access, key, Some(version.saturating_add(1)), 1).await?;
     let found = found.iter().find(|known| known.version == version);
     found.map_or_else(|| Err(answer::not_found(key)), |known| answer::clear(known).cloned())
@@ -246,7 +246,7 @@ async fn settled(
 }
 
 /// With `If-Match`, a version that is not the expected one is a failed precondition.
-fn precise(error: Error, expected: Option<Match>) -> Error {
+pub fn precise(error: Error, expected: Option<Match>) -> Error {
     if error.code() != "version-conflict" || expected.is_none() {
         return error;
     }
