@@ -77,8 +77,14 @@ fn other(keystore: &Keystore) -> Error {
 
 /// Refuses a keystore that is another, or older than the record (it would hand keys out again, or bring erased ones
 /// back), and marks its generation. What was written before there was a mark tells by itself.
+///
+/// The record is read first, the keystore after it: a server that leads meanwhile makes a generation durable before the
+/// record demands it, so that what is on disk then is never older than what was read, unless it was rolled back.
 pub(crate) async fn check(client: &mut Client, keystore: &Keystore) -> Result<Mark> {
-    if let Some(demand) = read(client).await? {
+    let demand = read(client).await?;
+    let used = client.query(USED, &[&State::Erased.code()]).await.map_err(|error| classify(&error))?;
+    keystore.refresh()?;
+    if let Some(demand) = demand {
         if demand.keystore != keystore.id() {
             return Err(other(keystore).with("expected", hex::encode(demand.keystore)));
         }
@@ -89,7 +95,7 @@ pub(crate) async fn check(client: &mut Client, keystore: &Keystore) -> Result<Ma
             return Err(error.with("found", keystore.generation()).with("needed", demand.generation));
         }
     }
-    for row in client.query(USED, &[&State::Erased.code()]).await.map_err(|error| classify(&error))? {
+    for row in used {
         let key = KeyId(unsigned(row.get(0))?);
         if !keystore.is_destroyed(key)? && row.get(1) {
             let message = "this keystore is older than the record: it still has a key that was destroyed by an erasure; \

@@ -130,6 +130,21 @@ async fn a_keystore_rolled_back_behind_an_erasure_or_a_key_in_use_is_refused() {
     assert_eq!(open(&empty).await.as_deref(), Some("keystore-too-old"));
 }
 
+/// Two servers of one machine: what the leader does between the other's two looks is no roll-back.
+#[tokio::test]
+async fn a_keystore_that_another_server_changed_since_it_was_opened_is_read_again() {
+    let opened = Opened::new().await;
+    put(&opened, "a", "secret").await.unwrap();
+    let early = || Arc::new(Keystore::open(&opened.keys()).unwrap());
+    let (before_key, before_erasure) = (early(), early());
+    let key = opened.ledger.subject_key(&admin(), &customer()).await.unwrap();
+    opened.keystore.rotate_key(key).unwrap();
+    opened.ledger.mark_keystore().await.unwrap();
+    Ledger::open(quick(), connector(&opened.config), before_key, opened.log.clone()).await.unwrap().close().await;
+    erase(&opened).await;
+    Ledger::open(quick(), connector(&opened.config), before_erasure, opened.log.clone()).await.unwrap().close().await;
+}
+
 /// What one copy of the keystore lacks is not always a key: a further version, a fresh epoch, a new root.
 #[tokio::test]
 async fn a_record_demands_every_generation_that_it_was_written_with_and_names_its_keystore() {

@@ -52,6 +52,14 @@ impl Load {
     fn idempotency_key(&self, number: u64) -> Option<String> {
         self.ack_file.is_some().then(|| work::marker(self.seed, number))
     }
+
+    fn abandons(&self, number: u64) -> bool {
+        work::scatter(!self.seed, number) % 1000 < self.abandon_per_mille
+    }
+
+    fn abandons_late(&self, number: u64) -> bool {
+        work::scatter(!self.seed, number) / 1000 % 2 == 0
+    }
 }
 
 /// What the load saw from outside.
@@ -353,9 +361,11 @@ impl Worker {
         let mut in_doubt = false;
         for attempt in 0.. {
             let sent_us = now_us();
-            let abandon =
-                attempt == 0 && work::scatter(!shared.load.seed, arrival.number) % 1000 < shared.load.abandon_per_mille;
-            let asked = if abandon { self.abandon(&bytes).await } else { self.ask(&bytes).await };
+            let asked = if attempt == 0 && shared.load.abandons(arrival.number) {
+                self.abandon(&bytes, arrival.number).await
+            } else {
+                self.ask(&bytes).await
+            };
             let (told, answer) = match asked {
                 Ok(Some(answer)) if answer.status < 300 => (Some(success), Some(answer)),
                 // 5xx: the server does not say that nothing happened.
@@ -429,7 +439,14 @@ impl Worker {
         Err(())
     }
 
-    async fn abandon(&mut self, bytes: &[u8]) -> Result<Option<Answer>, ()> {
+    /// Learns nothing: every other request hangs up at once, which may come before the server has begun; of the rest
+    /// the answer comes and is lost on its way, so that it happened for certain.
+    async fn abandon(&mut self, bytes: &[u8], number: u64) -> Result<Option<Answer>, ()> {
+        if self.shared.load.abandons_late(number) {
+            let asked = self.ask(bytes).await;
+            self.connection = None;
+            return asked.map(|_| None);
+        }
         self.connected().await?;
         match self.connection.take() {
             Some(connection) => connection.send_and_leave(bytes).await.map(|()| None).map_err(|_| ()),
