@@ -21,13 +21,17 @@ struct Parsed {
 }
 
 pub(crate) fn check(text: &str, needed: &[Referenced]) -> Result<()> {
-    parse(text, needed).map(drop)
+    read(text, needed).map(drop)
+}
+
+/// The schema, and those it needs.
+fn read(text: &str, needed: &[Referenced]) -> Result<(Schema, Vec<Schema>)> {
+    Schema::parse_str_with_list(text, needed.iter().map(|one| one.text.as_str()))
+        .map_err(|error| Error::invalid("schema-invalid", format!("not a valid Avro schema: {error}")))
 }
 
 fn parse(text: &str, needed: &[Referenced]) -> Result<Parsed> {
-    let texts: Vec<&str> = needed.iter().map(|one| one.text.as_str()).collect();
-    let (root, others) = Schema::parse_str_with_list(text, texts)
-        .map_err(|error| Error::invalid("schema-invalid", format!("not a valid Avro schema: {error}")))?;
+    let (root, others) = read(text, needed)?;
     let mut names = Names::new();
     others.iter().chain([&root]).for_each(|schema| collect(schema, &mut names));
     Ok(Parsed { root, names })
@@ -35,9 +39,7 @@ fn parse(text: &str, needed: &[Referenced]) -> Result<Parsed> {
 
 /// The value that bytes written under a schema stand for.
 pub fn value(text: &str, needed: &[Referenced], mut bytes: &[u8]) -> Result<serde_json::Value> {
-    let texts: Vec<&str> = needed.iter().map(|one| one.text.as_str()).collect();
-    let (root, others) = Schema::parse_str_with_list(text, texts)
-        .map_err(|error| Error::invalid("schema-invalid", format!("not a valid Avro schema: {error}")))?;
+    let (root, others) = read(text, needed)?;
     let malformed = |error: &dyn std::fmt::Display| {
         Error::invalid("schema-message-malformed", format!("the bytes do not follow the schema: {error}"))
     };

@@ -50,6 +50,9 @@ fn unresolved(documents: &Documents, node: Node<'_>, missing: &mut Vec<String>) 
 }
 
 pub(crate) fn readable(writer: Side<'_>, reader: Side<'_>) -> Result<Vec<String>> {
+    if writer.text == reader.text && writer.needed == reader.needed {
+        return Ok(Vec::new());
+    }
     let (old, new) = (Documents::read(writer)?, Documents::read(reader)?);
     Ok(containment::differences(&old, &new))
 }
@@ -64,6 +67,8 @@ struct Documents {
 #[derive(Debug, Clone, Copy)]
 struct Node<'d> {
     document: usize,
+    /// Of draft 7 or older, where nothing beside a `$ref` counts.
+    legacy: bool,
     json: &'d Json,
 }
 
@@ -97,7 +102,8 @@ impl Documents {
     }
 
     fn root(&self) -> Node<'_> {
-        Node { document: 0, json: self.all.first().map_or(&Json::Null, |(_, json)| json) }
+        let json = self.all.first().map_or(&Json::Null, |(_, json)| json);
+        Node { document: 0, legacy: is_legacy(json), json }
     }
 
     fn resolve<'d>(&'d self, from: Node<'d>, reference: &str) -> Option<Node<'d>> {
@@ -109,6 +115,11 @@ impl Documents {
         };
         let (_, root) = self.all.get(document)?;
         let json = if fragment.is_empty() { Some(root) } else { root.pointer(fragment) };
-        json.map(|json| Node { document, json })
+        json.map(|json| Node { document, legacy: is_legacy(root), json })
     }
+}
+
+fn is_legacy(root: &Json) -> bool {
+    let named = root.get("$schema").and_then(Json::as_str).unwrap_or_default();
+    ["draft-03", "draft-04", "draft-06", "draft-07"].iter().any(|draft| named.contains(draft))
 }

@@ -101,16 +101,16 @@ impl Schema {
         hex::encode(hash.finalize())
     }
 
-    /// Whether `self` may follow `earlier` (oldest first) under a level; else every reason, one a line.
+    /// Whether `self` may follow all of `earlier` in the directions of a level; else every reason, one a line. Which
+    /// versions a level looks at: [`crate::Subject::before`].
     pub fn follows(&self, needed: &[Referenced], earlier: &[Earlier], level: Level) -> Result<Vec<String>> {
-        let from = if level.is_transitive() { 0 } else { earlier.len().saturating_sub(1) };
-        let new = Side { text: &self.text, needed };
         let mut told = Vec::new();
-        for Earlier { version, schema, needed } in earlier.iter().skip(from) {
+        if level == Level::None {
+            return Ok(told);
+        }
+        let new = Side { text: &self.text, needed };
+        for Earlier { version, schema, needed } in earlier {
             let old = Side { text: &schema.text, needed };
-            if level == Level::None {
-                break;
-            }
             if schema.form != self.form {
                 told.push(format!(
                     "version {version} is {}, the new one {}: the form never changes",

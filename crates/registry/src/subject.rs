@@ -140,6 +140,17 @@ impl Subject {
         self.versions.iter().filter(move |one| which == Versions::WithDeleted || !one.deleted)
     }
 
+    /// The active versions that a new one is held against under a level, oldest first.
+    pub fn before(&self, level: Level) -> impl Iterator<Item = &Published> {
+        let active: Vec<&Published> = self.versions(Versions::Active).collect();
+        let from = match level {
+            Level::None => active.len(),
+            _ if level.is_transitive() => 0,
+            _ => active.len().saturating_sub(1),
+        };
+        active.into_iter().skip(from)
+    }
+
     /// The version a client asks for: a number, `latest` or `-1`.
     pub fn find(&self, version: &str, which: Versions) -> Result<&Published> {
         let mut all = self.versions(which);
@@ -204,11 +215,15 @@ mod tests {
         assert_eq!(subject.find("latest", Versions::Active).unwrap().version, 1);
         assert_eq!(subject.find("-1", Versions::WithDeleted).unwrap().version, 2);
         assert_eq!(subject.find("2", Versions::Active).unwrap_err().code(), "schema-version-unknown");
+        let before = |level| subject.before(level).map(|one| one.version).collect::<Vec<_>>();
+        assert_eq!([before(Level::None), before(Level::Full)], [vec![], vec![1]]);
         for bad in ["0", "-2", "x", ""] {
             assert_eq!(subject.find(bad, Versions::Active).unwrap_err().code(), "schema-version-malformed");
         }
         subject.versions.pop();
         assert_eq!(subject.publish(3, None).unwrap(), 3);
+        let before = |level| subject.before(level).map(|one| one.version).collect::<Vec<_>>();
+        assert_eq!([before(Level::Backward), before(Level::ForwardTransitive)], [vec![3], vec![1, 3]]);
         assert_eq!(subject.publish(4, Some(3)).unwrap_err().code(), "schema-mode-forbids");
     }
 }

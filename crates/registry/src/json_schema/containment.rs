@@ -17,22 +17,11 @@ const SPLITS_MAX: usize = 4;
 const DEPTH_MAX: usize = 64;
 
 /// Keywords that are the same on both sides or make a difference.
-const OPAQUE: [&str; 14] = [
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "minContains",
-    "maxContains",
-    "propertyNames",
-    "dependencies",
-    "dependentRequired",
-    "dependentSchemas",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-    "$dynamicRef",
-];
+const ALONE: [&str; 5] = ["not", "propertyNames", "dependencies", "dependentRequired", "dependentSchemas"];
+/// The same, but each means something only with the others of its group.
+const TOGETHER: [&[&str]; 2] = [&["if", "then", "else"], &["contains", "minContains", "maxContains"]];
+/// What they say depends on everything beside them: the same only in the same schema.
+const WHOLE: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
 
 static ANYTHING: Json = Json::Bool(true);
 
@@ -56,7 +45,7 @@ fn address(node: Node<'_>) -> usize {
 }
 
 fn anything<'d>() -> Node<'d> {
-    Node { document: 0, json: &ANYTHING }
+    Node { document: 0, legacy: false, json: &ANYTHING }
 }
 
 /// Schemas that all apply: the given ones, what they refer to, their `allOf`s.
@@ -67,11 +56,13 @@ fn conjunction<'d>(documents: &'d Documents, nodes: &[Node<'d>]) -> Vec<Node<'d>
         if all.len() >= MEMBERS_MAX || all.iter().any(|known| address(*known) == address(node)) {
             continue;
         }
+        let reference = node.json.get("$ref").and_then(Json::as_str);
+        open.extend(reference.and_then(|reference| documents.resolve(node, reference)));
+        if reference.is_some() && node.legacy {
+            continue;
+        }
         all.push(node);
         open.extend(node.items("allOf"));
-        if let Some(reference) = node.json.get("$ref").and_then(Json::as_str) {
-            open.extend(documents.resolve(node, reference));
-        }
     }
     all
 }
@@ -226,6 +217,9 @@ fn unnamed<'d>(node: Node<'d>, new: Node<'d>) -> Node<'d> {
 /// Schemas of the first elements, and of all the others.
 fn tuple(node: Node<'_>) -> (Vec<Node<'_>>, Node<'_>) {
     let older = node.items("items");
+    if node.legacy && older.is_empty() {
+        return (Vec::new(), node.get("items").unwrap_or_else(anything));
+    }
     let (first, rest) =
         if older.is_empty() { (node.items("prefixItems"), "items") } else { (older, "additionalItems") };
     (first, node.get(rest).unwrap_or_else(anything))
@@ -265,17 +259,29 @@ fn required(at: &str, old: &[Node<'_>], new: Node<'_>) -> Vec<String> {
     fresh.map(|name| format!("{at}.{name}: is required and has no default")).collect()
 }
 
+/// What is not taken apart is the same in one member of the old side, or a difference.
 fn opaque(at: &str, old: &[Node<'_>], new: Node<'_>) -> Vec<String> {
-    let differs = |word: &&&str| {
-        let Some(wanted) = new.json.get(word) else { return false };
-        let plain = !wanted.to_string().contains("\"$ref\"");
-        !old.iter().any(|node| plain && node.json.get(word).is_some_and(|had| had.same(wanted)))
+    let alike = |word: &str, had: &Node<'_>| match (had.json.get(word), new.json.get(word)) {
+        (None, None) => true,
+        (Some(had), Some(wanted)) => had.same(wanted) && is_plain(wanted),
+        _ => false,
     };
-    OPAQUE
-        .iter()
-        .filter(differs)
-        .map(|word| format!("{at}: {word} is new or other, which cannot be compared"))
-        .collect()
+    let has = |word: &&str| new.json.get(word).is_some();
+    let mut told: Vec<&str> =
+        ALONE.into_iter().filter(has).filter(|word| !old.iter().any(|had| alike(word, had))).collect();
+    for group in TOGETHER {
+        let same = old.iter().any(|had| group.iter().all(|word| alike(word, had)));
+        told.extend(group.iter().filter(|word| has(word) && !same));
+    }
+    let whole = is_plain(new.json) && old.iter().any(|had| had.json.same(new.json));
+    told.extend(WHOLE.into_iter().filter(|word| has(word) && !whole));
+    told.extend(["$dynamicRef", "$recursiveRef"].into_iter().filter(has));
+    told.into_iter().map(|word| format!("{at}: {word} is new or other, which cannot be compared")).collect()
+}
+
+/// Refers to nothing, so that the same text means the same.
+fn is_plain(json: &Json) -> bool {
+    !json.to_string().contains("Ref\"") && !json.to_string().contains("\"$ref\"")
 }
 
 #[cfg(test)]

@@ -119,8 +119,23 @@ async fn levels_and_modes_decide_and_are_an_administrators() {
     assert_eq!(next, json!({ "id": 71, "version": 1 }));
 
     let writer = stand.principal("w", &["writer"]).await;
-    let denied = stand.put(&format!("{AT}/config")).token(&writer).json(&json!({ "compatibility": "NONE" }));
-    assert_eq!(denied.send().await.status.as_u16(), 403);
+    let auditor = stand.principal("a", &["auditor"]).await;
+    let doors = [
+        ("PUT", "/config", &writer),
+        ("PUT", "/config/s", &writer),
+        ("DELETE", "/config/s", &writer),
+        ("PUT", "/mode", &writer),
+        ("PUT", "/mode/s", &writer),
+        ("DELETE", "/subjects/s?permanent=true", &writer),
+        ("POST", "/subjects/s/versions", &auditor),
+        ("POST", "/subjects/s", &auditor),
+        ("POST", "/compatibility/subjects/s/versions", &auditor),
+    ];
+    for (method, path, token) in doors {
+        let asked = stand.ask(method.parse().unwrap(), &format!("{AT}{path}")).token(token).body("text/plain", "{\"");
+        let why = refused(&asked.send().await, 403, 40301);
+        assert!(why.contains("needs one of the roles"), "the role is looked at before the body: {path}: {why}");
+    }
     stand.stop().await;
 }
 
@@ -151,6 +166,23 @@ async fn references_hold_what_they_refer_to_and_deletion_is_soft_before_it_is_fo
     assert_eq!(delete("/subjects/part").send().await.expect(200).text, "[1]");
     let again = register(&stand, "whole", &part).await.expect(200).json();
     assert_eq!((&again["id"], &again["version"]), (&json!(1), &json!(1)), "the same schema keeps its id");
+    stand.stop().await;
+}
+
+/// Each form calls what it needs by the names it uses itself.
+#[tokio::test]
+async fn one_version_may_be_referred_to_by_two_names() {
+    let stand = Stand::new().await;
+    let part = json!({ "schemaType": "JSON", "schema": json!({ "type": "string" }).to_string() });
+    register(&stand, "part", &part).await.expect(200);
+    let named = |name: &str| json!({ "name": name, "subject": "part", "version": 1 });
+    let properties = json!({ "a": { "$ref": "a.json" }, "b": { "$ref": "b.json" } });
+    let whole = json!({
+        "schemaType": "JSON",
+        "schema": json!({ "type": "object", "properties": properties }).to_string(),
+        "references": [named("a.json"), named("b.json")],
+    });
+    register(&stand, "whole", &whole).await.expect(200);
     stand.stop().await;
 }
 

@@ -7,25 +7,22 @@ use super::{
 };
 use crate::{
     http::call::{At, Call},
+    identity::allow,
     state::App,
 };
 use axum::extract::State;
-use model::{Json, Result};
-use registry::{Earlier, Level, Schema, Subject, Versions};
+use model::{Action, Json, Result};
+use registry::{Earlier, Published, Subject, Versions};
 
-/// The active versions of a subject, oldest first, with what they need.
-pub async fn earlier(store: &Store<'_>, subject: &Subject) -> Result<Vec<Earlier>> {
+/// Versions with their schemas and what these need.
+pub async fn earlier(store: &Store<'_>, versions: impl Iterator<Item = &Published>) -> Result<Vec<Earlier>> {
     let mut all = Vec::new();
-    for one in subject.versions(Versions::Active) {
-        all.push(with_needed(store, one.version, one.id).await?);
+    for one in versions {
+        let schema = store.schema(one.id).await?.value.schema;
+        let needed = store.needed(schema.form, &schema.references).await?;
+        all.push(Earlier { version: one.version, schema, needed });
     }
     Ok(all)
-}
-
-async fn with_needed(store: &Store<'_>, version: u32, id: u32) -> Result<Earlier> {
-    let schema: Schema = store.schema(id).await?.value.schema;
-    let needed = store.needed(&schema.references).await?;
-    Ok(Earlier { version, schema, needed })
 }
 
 /// Against the versions that the subject's level names.
@@ -39,26 +36,26 @@ pub async fn with_version(State(app): State<App>, At((subject, version)): At<(St
 }
 
 async fn check(app: &App, mut call: Call, name: &str, version: Option<&str>) -> Answer {
+    allow(app, &call.access, Action::Read).await?;
     let (verbose, normalize) = (flag(&mut call, "verbose")?, flag(&mut call, "normalize")?);
     let store = Store::new(app, &call.access);
     let request = Request::read(&call.body)?;
-    let head = store.head().await?.value;
-    let (subject, before) = match version {
+    let global = store.head().await?.value.level;
+    let level_of = |subject: &Subject| subject.level.or(global).unwrap_or_default();
+    let (level, before) = match version {
         None => {
             let subject = store.subject(name).await?.value;
-            let before = earlier(&store, &subject).await?;
-            (subject, before)
+            let level = level_of(&subject);
+            (level, earlier(&store, subject.before(level)).await?)
         }
         Some(version) => {
             let subject = store.existing(name, Versions::Active).await?.value;
             let found = subject.find(version, Versions::Active)?;
-            let before = with_needed(&store, found.version, found.id).await?;
-            (subject, vec![before])
+            (level_of(&subject), earlier(&store, std::iter::once(found)).await?)
         }
     };
-    let level: Level = subject.level.or(head.level).unwrap_or_default();
-    let schema = request.schema(&store, normalize).await?;
-    let why = schema.follows(&store.needed(&schema.references).await?, &before, level)?;
+    let (schema, needed) = request.schema(&store, normalize).await?;
+    let why = schema.follows(&needed, &before, level)?;
     let mut told = Json::object().with("is_compatible", why.is_empty());
     if verbose {
         told.set("messages", why.into_iter().map(Json::from).collect::<Vec<_>>());

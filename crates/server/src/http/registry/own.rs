@@ -22,10 +22,10 @@ pub async fn register(app: &App, schema: &str) -> Result<()> {
     let tenant = Tenant::new(HOME_TENANT)?;
     let access = Access::new("nephkeep", &[Role::Admin], &tenant, "bootstrap");
     let store = Store::new(app, &access);
+    let request =
+        Request { form: Form::Avro, text: schema.to_owned(), references: Vec::new(), id: None, version: None };
     for topic in app.events.topics().all() {
         let subject = format!("{}-value", topic.name);
-        let request =
-            Request { form: Form::Avro, text: schema.to_owned(), references: Vec::new(), id: None, version: None };
         let mut held = store.subject(&subject).await?;
         if held.value.level.is_none() {
             held.value.level = Some(level(topic));

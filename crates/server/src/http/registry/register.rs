@@ -3,7 +3,7 @@
 use super::{
     Answer, answer,
     compatibility::earlier,
-    store::{Held, Known, Store},
+    store::{Held, Known, Store, contended, dangling},
 };
 use crate::{
     http::call::{At, Call},
@@ -12,7 +12,7 @@ use crate::{
 };
 use axum::extract::State;
 use model::{Action, Error, Json, Result, json};
-use registry::{Form, Mode, Reference, Schema, Versions};
+use registry::{Form, Mode, Reference, Referenced, Schema, Versions};
 
 /// Races that one registration may lose before the caller is asked to come again.
 const TRIES: usize = 16;
@@ -72,9 +72,11 @@ impl Request {
         })
     }
 
-    pub async fn schema(&self, store: &Store<'_>, normalize: bool) -> Result<Schema> {
-        let needed = store.needed(&self.references).await?;
-        Schema::parse(self.form, &self.text, self.references.clone(), &needed, normalize)
+    /// With what it refers to.
+    pub async fn schema(&self, store: &Store<'_>, normalize: bool) -> Result<(Schema, Vec<Referenced>)> {
+        let needed = store.needed(self.form, &self.references).await?;
+        let schema = Schema::parse(self.form, &self.text, self.references.clone(), &needed, normalize)?;
+        Ok((schema, needed))
     }
 }
 
@@ -103,23 +105,29 @@ pub async fn registered(store: &Store<'_>, subject: &str, request: &Request, nor
             return Ok(there);
         }
     }
-    Err(Error::retry("schema-contended", "others register at the same time; send the schema again"))
+    Err(contended())
 }
 
 /// One try: the id and the version, or `None` when somebody else was faster.
-async fn publish(store: &Store<'_>, name: &str, schema: Schema, request: &Request) -> Result<Option<(u32, u32)>> {
-    let (mut subject, mut head) = (store.subject(name).await?, store.head().await?);
+async fn publish(
+    store: &Store<'_>,
+    name: &str,
+    (schema, needed): (Schema, Vec<Referenced>),
+    request: &Request,
+) -> Result<Option<(u32, u32)>> {
+    let mut subject = store.subject(name).await?;
     let known = store.identified(&schema.identity()).await?;
     let there = subject.value.versions(Versions::Active).find(|one| Some(one.id) == known);
     if let Some(there) = there {
         return Ok(Some((there.id, there.version)));
     }
+    let mut head = store.head().await?;
     let mode = subject.value.mode.or(head.value.mode).unwrap_or_default();
     check_mode(mode, request)?;
     if mode != Mode::Import {
         let level = subject.value.level.or(head.value.level).unwrap_or_default();
-        let before = earlier(store, &subject.value).await?;
-        let why = schema.follows(&store.needed(&schema.references).await?, &before, level)?;
+        let before = earlier(store, subject.value.before(level)).await?;
+        let why = schema.follows(&needed, &before, level)?;
         if !why.is_empty() {
             let told = format!("the schema is incompatible with an earlier one of this subject: {}", why.join("; "));
             return Err(Error::conflict("schema-incompatible", told).with("subject", name).with("level", level));
@@ -131,7 +139,7 @@ async fn publish(store: &Store<'_>, name: &str, schema: Schema, request: &Reques
         (Some(id), _) => store.schema(id).await?,
         (None, wanted) => {
             let id = wanted.unwrap_or(head.value.next);
-            if wanted.is_some() && store.schema(id).await.is_ok() {
+            if wanted.is_some() && store.known(id).await?.is_some() {
                 return Err(taken("another schema has this id", id));
             }
             head.value.next = head.value.next.max(id.saturating_add(1));
@@ -170,9 +178,8 @@ async fn refer(
             let Some((_, held)) = found else { continue };
             held
         };
-        if let Some(version) = target.value.get_mut(reference.version)
-            && !version.referenced_by.contains(&new.id)
-        {
+        let version = target.value.get_mut(reference.version).ok_or_else(|| dangling(reference))?;
+        if !version.referenced_by.contains(&new.id) {
             version.referenced_by.push(new.id);
         }
     }

@@ -34,10 +34,6 @@ fn referenced(by: &[u32]) -> Result<()> {
     Err(Error::refused("schema-referenced", "other schemas refer to this version; delete them first").with("id", id))
 }
 
-fn contended() -> Error {
-    Error::retry("schema-contended", "others change the registry at the same time; send this again")
-}
-
 pub async fn version(State(app): State<App>, At((name, version)): At<(String, String)>, mut call: Call) -> Answer {
     let permanent = flag(&mut call, "permanent")?;
     permitted(&app, &call, permanent).await?;
@@ -60,9 +56,7 @@ pub async fn version(State(app): State<App>, At((name, version)): At<(String, St
             } else {
                 softly_deleted(&store, &name, &mut subject, &[found.version])?
             };
-            if !store.commit(writes).await? {
-                return Err(contended().into());
-            }
+            store.settle(writes).await?;
             Ok(answer(&Json::from(u64::from(found.version))))
         }
     }
@@ -84,7 +78,8 @@ pub async fn subject(State(app): State<App>, At(name): At<String>, mut call: Cal
             return Err(Error::not_found("schema-subject-deleted", softly).with("subject", name).into());
         }
         let writes = softly_deleted(&store, &name, &mut subject, &active)?;
-        return if store.commit(writes).await? { Ok(answer(&numbers(active))) } else { Err(contended().into()) };
+        store.settle(writes).await?;
+        return Ok(answer(&numbers(active)));
     }
     if !active.is_empty() {
         let first = "delete the subject softly first, then for good";
@@ -95,9 +90,7 @@ pub async fn subject(State(app): State<App>, At(name): At<String>, mut call: Cal
         // One transaction a version: a subject of thousands is no group of thousands.
         let mut subject = store.existing(&name, Versions::WithDeleted).await?;
         let writes = for_good(&store, &name, &mut subject, *version).await?;
-        if !store.commit(writes).await? {
-            return Err(contended().into());
-        }
+        store.settle(writes).await?;
     }
     Ok(answer(&numbers(all)))
 }

@@ -4,7 +4,6 @@ use super::{
     Answer, answer,
     register::flag,
     store::{Head, Held, Store},
-    subjects::all,
 };
 use crate::{
     http::call::{At, Call},
@@ -13,7 +12,7 @@ use crate::{
 };
 use axum::extract::State;
 use model::{Action, Error, Json, Result, json};
-use registry::{Level, Mode, Subject, Versions};
+use registry::{Level, Mode, Subject};
 
 fn word(call: &Call, field: &'static str) -> Result<String> {
     let body = json::parse(&call.body)?;
@@ -21,25 +20,29 @@ fn word(call: &Call, field: &'static str) -> Result<String> {
     body.get(field).and_then(Json::as_str).map(str::to_owned).ok_or_else(missing)
 }
 
-fn contended() -> Error {
-    Error::retry("schema-contended", "others change the registry at the same time; send this again")
+/// Before anything is looked at.
+async fn administered<'c>(app: &'c App, call: &'c Call) -> Result<Store<'c>> {
+    allow(app, &call.access, Action::Administer).await?;
+    Ok(Store::new(app, &call.access))
 }
 
-async fn change_head(app: &App, call: &Call, change: impl FnOnce(&mut Head)) -> Result<()> {
-    allow(app, &call.access, Action::Administer).await?;
-    let store = Store::new(app, &call.access);
+async fn change_head(store: &Store<'_>, change: impl FnOnce(&mut Head)) -> Result<()> {
     let mut head = store.head().await?;
     change(&mut head.value);
-    if store.commit(vec![store.head_write(&head)?]).await? { Ok(()) } else { Err(contended()) }
+    store.settle(vec![store.head_write(&head)?]).await
 }
 
-async fn change_subject(app: &App, call: &Call, name: &str, change: impl FnOnce(&mut Subject)) -> Result<()> {
-    allow(app, &call.access, Action::Administer).await?;
-    let store = Store::new(app, &call.access);
+/// Decided and changed on the same reading.
+async fn change_subject<T>(store: &Store<'_>, name: &str, change: impl FnOnce(&mut Subject) -> Result<T>) -> Result<T> {
     let mut subject: Held<Subject> = store.subject(name).await?;
-    change(&mut subject.value);
-    let writes: Vec<_> = store.subject_write(name, &subject)?.into_iter().collect();
-    if writes.is_empty() || store.commit(writes).await? { Ok(()) } else { Err(contended()) }
+    let told = change(&mut subject.value)?;
+    store.settle(store.subject_write(name, &subject)?.into_iter().collect()).await?;
+    Ok(told)
+}
+
+fn unset(code: &'static str, what: &str, name: &str) -> Error {
+    let how = format!("the subject has no {what} of its own; ask with defaultToGlobal=true");
+    Error::not_found(code, how).with("subject", name)
 }
 
 fn shown(field: &str, value: impl ToString) -> Answer {
@@ -52,13 +55,14 @@ pub async fn level(State(app): State<App>, call: Call) -> Answer {
 }
 
 pub async fn set_level(State(app): State<App>, call: Call) -> Answer {
+    let store = administered(&app, &call).await?;
     let level: Level = word(&call, "compatibility")?.parse()?;
-    change_head(&app, &call, |head| head.level = Some(level)).await?;
+    change_head(&store, |head| head.level = Some(level)).await?;
     shown("compatibility", level)
 }
 
 pub async fn unset_level(State(app): State<App>, call: Call) -> Answer {
-    change_head(&app, &call, |head| head.level = None).await?;
+    change_head(&administered(&app, &call).await?, |head| head.level = None).await?;
     shown("compatibilityLevel", Level::default())
 }
 
@@ -66,25 +70,28 @@ pub async fn subject_level(State(app): State<App>, At(name): At<String>, mut cal
     let or_global = flag(&mut call, "defaultToGlobal")?;
     let store = Store::new(&app, &call.access);
     let own = store.subject(&name).await?.value.level;
-    let how = "the subject has no level of its own; ask with defaultToGlobal=true";
     match own {
         Some(level) => shown("compatibilityLevel", level),
         None if or_global => shown("compatibilityLevel", store.head().await?.value.level.unwrap_or_default()),
-        None => Err(Error::not_found("schema-level-unset", how).with("subject", name).into()),
+        None => Err(unset("schema-level-unset", "level", &name).into()),
     }
 }
 
 pub async fn set_subject_level(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
+    let store = administered(&app, &call).await?;
     let level: Level = word(&call, "compatibility")?.parse()?;
-    change_subject(&app, &call, &name, |subject| subject.level = Some(level)).await?;
+    let set = |subject: &mut Subject| {
+        subject.level = Some(level);
+        Ok(())
+    };
+    change_subject(&store, &name, set).await?;
     shown("compatibility", level)
 }
 
 pub async fn unset_subject_level(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
-    let own = Store::new(&app, &call.access).subject(&name).await?.value.level;
-    let how = "the subject has no level of its own";
-    let level = own.ok_or_else(|| Error::not_found("schema-level-unset", how).with("subject", &name))?;
-    change_subject(&app, &call, &name, |subject| subject.level = None).await?;
+    let store = administered(&app, &call).await?;
+    let missing = || unset("schema-level-unset", "level", &name);
+    let level = change_subject(&store, &name, |subject| subject.level.take().ok_or_else(missing)).await?;
     shown("compatibilityLevel", level)
 }
 
@@ -98,12 +105,17 @@ fn must_be_empty() -> Error {
 }
 
 pub async fn set_mode(State(app): State<App>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Administer).await?;
     let mode: Mode = word(&call, "mode")?.parse()?;
-    if mode == Mode::Import && !flag(&mut call, "force")? && !all(&Store::new(&app, &call.access), "").await?.is_empty()
-    {
+    let forced = flag(&mut call, "force")?;
+    let store = Store::new(&app, &call.access);
+    // Read before it is looked for subjects: one that comes meanwhile takes an id, and this write is lost.
+    let mut head = store.head().await?;
+    if mode == Mode::Import && !forced && !store.is_empty().await? {
         return Err(must_be_empty().into());
     }
-    change_head(&app, &call, |head| head.mode = Some(mode)).await?;
+    head.value.mode = Some(mode);
+    store.settle(vec![store.head_write(&head)?]).await?;
     shown("mode", mode)
 }
 
@@ -111,29 +123,31 @@ pub async fn subject_mode(State(app): State<App>, At(name): At<String>, mut call
     let or_global = flag(&mut call, "defaultToGlobal")?;
     let store = Store::new(&app, &call.access);
     let own = store.subject(&name).await?.value.mode;
-    let how = "the subject has no mode of its own; ask with defaultToGlobal=true";
     match own {
         Some(mode) => shown("mode", mode),
         None if or_global => shown("mode", store.head().await?.value.mode.unwrap_or_default()),
-        None => Err(Error::not_found("schema-mode-unset", how).with("subject", name).into()),
+        None => Err(unset("schema-mode-unset", "mode", &name).into()),
     }
 }
 
 pub async fn set_subject_mode(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Administer).await?;
     let mode: Mode = word(&call, "mode")?.parse()?;
     let forced = flag(&mut call, "force")?;
-    let subject = Store::new(&app, &call.access).subject(&name).await?.value;
-    if mode == Mode::Import && !forced && subject.versions(Versions::WithDeleted).next().is_some() {
-        return Err(must_be_empty().into());
-    }
-    change_subject(&app, &call, &name, |subject| subject.mode = Some(mode)).await?;
+    let set = |subject: &mut Subject| {
+        if mode == Mode::Import && !forced && !subject.versions.is_empty() {
+            return Err(must_be_empty());
+        }
+        subject.mode = Some(mode);
+        Ok(())
+    };
+    change_subject(&Store::new(&app, &call.access), &name, set).await?;
     shown("mode", mode)
 }
 
 pub async fn unset_subject_mode(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
-    let own = Store::new(&app, &call.access).subject(&name).await?.value.mode;
-    let how = "the subject has no mode of its own";
-    let mode = own.ok_or_else(|| Error::not_found("schema-mode-unset", how).with("subject", &name))?;
-    change_subject(&app, &call, &name, |subject| subject.mode = None).await?;
+    let store = administered(&app, &call).await?;
+    let missing = || unset("schema-mode-unset", "mode", &name);
+    let mode = change_subject(&store, &name, |subject| subject.mode.take().ok_or_else(missing)).await?;
     shown("mode", mode)
 }

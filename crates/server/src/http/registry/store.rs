@@ -3,7 +3,7 @@
 //! What belongs together is written in one transaction over the versions that were read; who loses the race reads again.
 
 use crate::state::App;
-use ledger::{Content, Group, Op, Write};
+use ledger::{Content, Group, ListQuery, Op, Write};
 use model::{
     Access, Class, Columns, Error, Json, Kind, Prepared, ResourceKey, Result, Version, canonical::canonicalise, json,
     resource,
@@ -55,7 +55,7 @@ impl<'c> Store<'c> {
     async fn read(&self, id: &str) -> Result<Option<(Json, Version)>> {
         let Some(found) = self.app.ledger.read(self.access, &self.key(id)?).await? else { return Ok(None) };
         match &found.document {
-            Content::Clear(bytes) => Ok(Some((json::parse(bytes)?, found.version))),
+            Content::Clear(bytes) => Ok(Some((json::stored(bytes)?, found.version))),
             Content::Erased | Content::Deleted => Ok(None),
         }
     }
@@ -94,9 +94,12 @@ impl<'c> Store<'c> {
 
     pub async fn schema(&self, id: u32) -> Result<Held<Known>> {
         let how = "no schema has this id; ids are given at registration";
-        let unknown = || Error::not_found("schema-unknown", how).with("id", id);
-        let (document, version) = self.read(&schema_id(id)).await?.ok_or_else(unknown)?;
-        Ok(Held { value: Known::read(id, &document)?, version: Some(version) })
+        self.known(id).await?.ok_or_else(|| Error::not_found("schema-unknown", how).with("id", id))
+    }
+
+    pub async fn known(&self, id: u32) -> Result<Option<Held<Known>>> {
+        let Some((document, version)) = self.read(&schema_id(id)).await? else { return Ok(None) };
+        Ok(Some(Held { value: Known::read(id, &document)?, version: Some(version) }))
     }
 
     /// The id of a schema that is known already.
@@ -106,53 +109,69 @@ impl<'c> Store<'c> {
         id.map(Some).ok_or_else(|| corrupt("id"))
     }
 
-    /// What a list of references leads to; of each schema, what it needs comes before it.
-    pub async fn needed(&self, references: &[Reference]) -> Result<Vec<Referenced>> {
+    /// What a list of references leads to; of each schema, what it needs comes before it. Avro knows a type by its own
+    /// name, the others by the reference's.
+    pub async fn needed(&self, form: Form, references: &[Reference]) -> Result<Vec<Referenced>> {
         let mut found: Vec<(String, u32, Referenced)> = Vec::new();
-        let mut open: Vec<(Reference, bool)> = references.iter().rev().map(|one| (one.clone(), false)).collect();
+        // With its text: what it needs is there already.
+        let mut open: Vec<(Reference, Option<String>)> =
+            references.iter().rev().map(|one| (one.clone(), None)).collect();
         let mut steps = 0_usize;
-        while let Some((reference, expanded)) = open.pop() {
+        while let Some((reference, text)) = open.pop() {
             steps += 1;
             if steps > NEEDED_MAX * 4 || found.len() >= NEEDED_MAX {
                 let rule = format!("a schema needs at most {NEEDED_MAX} others, and none that needs it");
                 return Err(Error::invalid("schema-invalid", rule));
             }
-            if found.iter().any(|(subject, version, _)| (subject, *version) == (&reference.subject, reference.version))
-            {
+            let Reference { name, subject, version } = &reference;
+            let there = |(found, at, one): &(String, u32, Referenced)| {
+                (found, at) == (subject, version) && (form == Form::Avro || one.name == *name)
+            };
+            if found.iter().any(there) {
                 continue;
             }
-            let known = self.referenced(&reference).await?;
-            if expanded || known.schema.references.is_empty() {
-                let text = known.schema.text;
-                found.push((reference.subject, reference.version, Referenced { name: reference.name, text }));
-            } else {
-                open.push((reference, true));
-                open.extend(known.schema.references.into_iter().rev().map(|one| (one, false)));
-            }
+            let text = match text {
+                Some(text) => text,
+                None => {
+                    let schema = self.referenced(&reference).await?.schema;
+                    if !schema.references.is_empty() {
+                        open.push((reference, Some(schema.text)));
+                        open.extend(schema.references.into_iter().rev().map(|one| (one, None)));
+                        continue;
+                    }
+                    schema.text
+                }
+            };
+            found.push((reference.subject, reference.version, Referenced { name: reference.name, text }));
         }
         Ok(found.into_iter().map(|(_, _, one)| one).collect())
     }
 
     async fn referenced(&self, reference: &Reference) -> Result<Known> {
-        let unknown = || {
-            let how = "a reference names a subject and a version that are registered";
-            Error::invalid("schema-invalid", how)
-                .with("name", &reference.name)
-                .with("subject", &reference.subject)
-                .with("version", reference.version)
-        };
         let subject = self.subject(&reference.subject).await?.value;
         let version = subject.versions(Versions::WithDeleted).find(|one| one.version == reference.version);
-        Ok(self.schema(version.ok_or_else(unknown)?.id).await?.value)
+        Ok(self.schema(version.ok_or_else(|| dangling(reference))?.id).await?.value)
     }
 
     /// Writes all or nothing. `false`: somebody was faster, read again.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<bool> {
         match self.app.ledger.write(self.access, Group { writes, ..Group::default() }).await {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.code(), "version-conflict" | "already-exists") => Ok(false),
+            // Deleted meanwhile is changed meanwhile.
+            Err(error) if matches!(error.code(), "version-conflict" | "already-exists" | "not-found") => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same for what is not tried again by itself.
+    pub async fn settle(&self, writes: Vec<Write>) -> Result<()> {
+        if writes.is_empty() || self.commit(writes).await? { Ok(()) } else { Err(contended()) }
+    }
+
+    /// Whether nothing is known of any subject.
+    pub async fn is_empty(&self) -> Result<bool> {
+        let query = ListQuery { id_prefix: Some(subject_id("")), limit: 1, ..ListQuery::default() };
+        Ok(self.app.ledger.list(self.access, Kind::Schema, &query).await?.items.is_empty())
     }
 
     fn write(&self, id: &str, document: &Json, held: Option<Version>) -> Result<Write> {
@@ -222,6 +241,18 @@ fn schema_id(id: u32) -> String {
 
 fn identity_id(identity: &str) -> String {
     format!("identity/{identity}")
+}
+
+/// A reference to what is not there, or no longer.
+pub fn dangling(reference: &Reference) -> Error {
+    Error::invalid("schema-invalid", "a reference names a subject and a version that are registered")
+        .with("name", &reference.name)
+        .with("subject", &reference.subject)
+        .with("version", reference.version)
+}
+
+pub fn contended() -> Error {
+    Error::retry("schema-contended", "others change the registry at the same time; send this again")
 }
 
 fn corrupt(field: &'static str) -> Error {

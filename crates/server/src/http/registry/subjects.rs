@@ -10,12 +10,13 @@ use crate::{
         call::{At, Call},
         json,
     },
+    identity::allow,
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
 use ledger::{Content, ListQuery};
-use model::{Error, Json, Kind, Result};
+use model::{Action, Error, Json, Kind, Result};
 use registry::{Published, Subject, Versions};
 
 pub fn which(call: &mut Call) -> Result<Versions> {
@@ -33,7 +34,7 @@ pub async fn all(store: &Store<'_>, prefix: &str) -> Result<Vec<(String, Subject
         for resource in &page.items {
             let name = resource.key.id.strip_prefix("subject/").unwrap_or_default();
             if let Content::Clear(document) = &resource.document {
-                found.push((name.to_owned(), Subject::read(&model::json::parse(document)?)?));
+                found.push((name.to_owned(), Subject::read(&model::json::stored(document)?)?));
             }
         }
         after = page.next;
@@ -120,11 +121,12 @@ pub async fn about_version(
 
 /// Whether a subject has this very schema, and as which version.
 pub async fn lookup(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
+    allow(&app, &call.access, Action::Read).await?;
     let (which, normalize) = (which(&mut call)?, flag(&mut call, "normalize")?);
     let store = Store::new(&app, &call.access);
     let request = Request::read(&call.body)?;
     let subject = store.existing(&name, which).await?.value;
-    let schema = request.schema(&store, normalize).await?;
+    let (schema, _) = request.schema(&store, normalize).await?;
     let id = store.identified(&schema.identity()).await?;
     let published = subject.versions(which).rfind(|one| Some(one.id) == id);
     let how = "the subject has no such schema; register it at subjects/SUBJECT/versions";
