@@ -4,4 +4,6 @@ pub mod fuse;
 pub mod intents;
 #[allow(clippy::unwrap_used, reason = "a test that cannot start its database fails")]
 pub mod postgresql;
+#[allow(clippy::unwrap_used, reason = "a test that cannot start its engines fails")]
+pub mod prometheus;
 pub mod sink;

@@ -5,6 +5,7 @@ use model::Result;
 use operations::drill::wire::Connection;
 use prost::Message as _;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use testkit::prometheus::{Label, Request1, Request2, Sample, Series1, Series2};
 use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,52 +34,6 @@ impl Sent {
         self.samples += other.samples;
         self.written += other.written;
     }
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Series1 {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Request1 {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<Series1>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Series2 {
-    #[prost(uint32, repeated, tag = "1")]
-    labels_refs: Vec<u32>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Request2 {
-    #[prost(string, repeated, tag = "4")]
-    symbols: Vec<String>,
-    #[prost(message, repeated, tag = "5")]
-    timeseries: Vec<Series2>,
 }
 
 /// A fleet: a hundred metrics of each cell, with labels like those of an exporter.

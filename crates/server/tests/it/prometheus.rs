@@ -1,81 +1,30 @@
 //! Prometheus's surface on real engines: remote write, queries, tenants, errors, promtool.
 
 use crate::stand::{Reply, Stand};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use server::{Limits, http::prometheus::MetricLimits};
-use std::{os::unix::fs::PermissionsExt, path::Path};
-use stores::metrics::{Options, Place, Program, Protocol, Retention, SCRAPE_JOB, State, Tier, form};
+use std::path::Path;
+use stores::metrics::{Protocol, SCRAPE_JOB, Tier, form};
+use testkit::{
+    postgresql::directory,
+    prometheus::{missing, now_ms, open, packed, ready, version_1},
+};
 
 const API: &str = "/prometheus/api/v1";
 
-fn missing() -> bool {
-    let missing = Program::find(None).is_err();
-    if missing {
-        println!("skipped, engine missing: no prometheus program");
-    }
-    missing
-}
-
-fn directory() -> tempfile::TempDir {
-    let directory = tempfile::Builder::new().prefix("nephkeep-test-").tempdir().unwrap();
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    directory
-}
-
 async fn engines(directory: &Path) -> Tier {
-    let tier = Tier::open(&Place::Local(directory.join("metrics")), Options::default());
-    for class in Retention::ALL {
-        let mut state = tier.watch(class).unwrap();
-        state.wait_for(|state| matches!(state, State::Ready { .. })).await.unwrap();
-    }
+    let tier = open(directory);
+    ready(&tier).await;
     tier
 }
 
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+/// One series with one sample.
+fn body(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Bytes {
+    version_1(&[(labels, value, at_ms)])
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    varint(&mut out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-    out
-}
-
-/// One series with one sample, as version 1, in a snappy block of one literal.
-fn body(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
-    let mut one = Vec::new();
-    for (name, text) in labels {
-        one.extend(field(1, &[field(1, name.as_bytes()), field(2, text.as_bytes())].concat()));
-    }
-    let mut sample = vec![0x09];
-    sample.extend_from_slice(&value.to_le_bytes());
-    sample.push(0x10);
-    varint(&mut sample, at_ms as u64);
-    one.extend(field(2, &sample));
-    block(&field(1, &one))
-}
-
-fn block(message: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint(&mut out, message.len() as u64);
-    if !message.is_empty() {
-        out.push(63 << 2);
-        out.extend_from_slice(&u32::try_from(message.len() - 1).unwrap().to_le_bytes());
-        out.extend_from_slice(message);
-    }
-    out
-}
-
-async fn write(stand: &Stand, token: &str, body: Vec<u8>) -> Reply {
+async fn write(stand: &Stand, token: &str, body: Bytes) -> Reply {
     let request = stand.post(&format!("{API}/write")).token(token).header("content-encoding", "snappy");
     request.body(Protocol::V1.content_type(), body).send().await
 }
@@ -209,7 +158,7 @@ async fn remote_write_answers_by_its_rules() {
     let stand = Stand::with_series(limits, engines(directory.path()).await).await;
     let (own, now) = (stand.admin.clone(), now_ms());
     let good = || body(&[("__name__", "x")], 1.0, now);
-    let as_type = async |kind: &str, encoding: &str, body: Vec<u8>| {
+    let as_type = async |kind: &str, encoding: &str, body: Bytes| {
         let request = stand.post(&format!("{API}/write")).header("content-encoding", encoding);
         request.body(kind, body).send().await
     };
@@ -220,11 +169,11 @@ async fn remote_write_answers_by_its_rules() {
         assert_eq!(written(&reply), "0");
         refused(&reply, 415, "bad_data");
     }
-    refused(&as_type(v1, "snappy", b"nonsense".to_vec()).await, 400, "bad_data");
-    refused(&as_type(v1, "snappy", block(b"\x0a\xff")).await, 400, "bad_data");
-    refused(&as_type(v1, "snappy", vec![0; 5_000]).await, 413, "bad_data");
+    refused(&as_type(v1, "snappy", Bytes::from_static(b"nonsense")).await, 400, "bad_data");
+    refused(&as_type(v1, "snappy", packed(b"\x0a\xff")).await, 400, "bad_data");
+    refused(&as_type(v1, "snappy", vec![0; 5_000].into()).await, 413, "bad_data");
     assert_eq!(written(&write(&stand, &own, good()).await.expect(204)), "1");
-    assert_eq!(written(&write(&stand, &own, block(b"")).await.expect(204)), "0");
+    assert_eq!(written(&write(&stand, &own, packed(b"")).await.expect(204)), "0");
     let nameless = write(&stand, &own, body(&[("job", "x")], 1.0, now)).await;
     assert_eq!(written(&nameless), "0");
     assert!(refused(&nameless, 400, "bad_data").contains("__name__"));

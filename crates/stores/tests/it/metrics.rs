@@ -6,97 +6,16 @@ use stores::metrics::{
     Counts, Local, LocalOptions, MetricQuery, Options, Place, Program, Protocol, Retention, Span, State, Tier,
 };
 
+use testkit::{
+    postgresql::directory,
+    prometheus::{Series, missing, now_ms, open, ready, version_1, version_2},
+};
+
 /// A platform metric of our contract.
 const OURS: &str = "nephkeep_record_batches_total";
 
-fn directory() -> tempfile::TempDir {
-    let directory = tempfile::Builder::new().prefix("nephkeep-test-").tempdir().unwrap();
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    directory
-}
-
-fn missing() -> bool {
-    let missing = Program::find(None).is_err();
-    if missing {
-        println!("skipped, engine missing: no prometheus program");
-    }
-    missing
-}
-
 fn tenant(name: &str) -> Tenant {
     Tenant::new(name).unwrap()
-}
-
-fn open(directory: &Path) -> Tier {
-    Tier::open(&Place::Local(directory.join("metrics")), Options::default())
-}
-
-async fn ready(tier: &Tier) {
-    for class in Retention::ALL {
-        let mut state = tier.watch(class).expect("its own engines");
-        state.wait_for(|state| matches!(state, State::Ready { .. })).await.unwrap();
-    }
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    varint(&mut out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-    out
-}
-
-fn sample(value: f64, at_ms: i64) -> Vec<u8> {
-    let mut out = vec![0x09];
-    out.extend_from_slice(&value.to_le_bytes());
-    out.push(0x10);
-    varint(&mut out, at_ms as u64);
-    out
-}
-
-/// Labels, value and time.
-type Series<'s> = (&'s [(&'s str, &'s str)], f64, i64);
-
-/// One sample per series, as version 1.
-fn version_1(series: &[Series<'_>]) -> bytes::Bytes {
-    let mut message = Vec::new();
-    for (labels, value, at) in series {
-        let mut one = Vec::new();
-        for (name, text) in *labels {
-            one.extend(field(1, &[field(1, name.as_bytes()), field(2, text.as_bytes())].concat()));
-        }
-        one.extend(field(2, &sample(*value, *at)));
-        message.extend(field(1, &one));
-    }
-    snap::raw::Encoder::new().compress_vec(&message).unwrap().into()
-}
-
-/// The same as version 2.
-fn version_2(series: &[Series<'_>]) -> bytes::Bytes {
-    let (mut symbols, mut body) = (vec![String::new()], Vec::new());
-    for (labels, value, at) in series {
-        let mut refs = Vec::new();
-        for text in labels.iter().flat_map(|(name, text)| [*name, *text]) {
-            varint(&mut refs, symbols.len() as u64);
-            symbols.push(text.to_owned());
-        }
-        body.extend(field(5, &[field(1, &refs), field(2, &sample(*value, *at))].concat()));
-    }
-    let mut message: Vec<u8> = symbols.iter().flat_map(|symbol| field(4, symbol.as_bytes())).collect();
-    message.extend(body);
-    snap::raw::Encoder::new().compress_vec(&message).unwrap().into()
 }
 
 fn samples(samples: u64) -> Counts {
