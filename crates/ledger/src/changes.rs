@@ -120,14 +120,3 @@ pub(crate) fn resource(record: &Record, change: &Change) -> Result<Resource> {
     let ordinal = position.incarnation.ordinal;
     opened(record, key, &Stored { version, ordinal, n: position.n, class, sealed: stored.clone() })
 }
-
-/// How an action is called in leaves and answers.
-pub(crate) fn action_name(action: ChangeAction) -> &'static str {
-    match action {
-        ChangeAction::Created => "created",
-        ChangeAction::Updated => "updated",
-        ChangeAction::Deleted => "deleted",
-        ChangeAction::Fork => "fork",
-        ChangeAction::Barrier => "barrier",
-    }
-}

@@ -131,6 +131,20 @@ pub enum ChangeAction {
     Barrier,
 }
 
+impl ChangeAction {
+    /// How it is called in leaves, answers and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Fork => "fork",
+            Self::Barrier => "barrier",
+        }
+    }
+}
+
 /// Filters on clear columns, on `name` (blind index), and on other attributes (bounded scan); RECORD 15.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {

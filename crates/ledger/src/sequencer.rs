@@ -5,7 +5,6 @@
 
 use crate::{
     Leadership,
-    changes::action_name,
     connection::{discard_if_gone, reader},
     read::{
         changes::action,
@@ -95,7 +94,7 @@ fn from_ring(record: &Record, done: u64, to: u64) -> Option<Vec<Entry>> {
                     hlc: change.hlc,
                     principal: change.principal.clone(),
                     tenant: change.key.tenant.as_str().to_owned(),
-                    action: action_name(change.action).to_owned(),
+                    action: change.action.as_str().to_owned(),
                     kind: change.key.kind.code(),
                     id: (*change.key.id).to_owned(),
                     version: change.version,
@@ -125,7 +124,7 @@ fn entry(record: &Record, row: &Row) -> Result<Entry> {
         hlc: unsigned(row.get(2))?,
         principal: row.get(3),
         tenant: row.get(4),
-        action: action_name(action(row.get(5))?).to_owned(),
+        action: action(row.get(5))?.as_str().to_owned(),
         kind: row.get(6),
         id: row.get(7),
         version: unsigned(row.get(8))?,

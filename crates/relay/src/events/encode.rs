@@ -5,7 +5,7 @@
 
 use super::topics::{Data, Topic};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ledger::{Change, ChangeAction};
+use ledger::Change;
 use model::{Class, Hlc};
 use std::io::Write;
 
@@ -62,22 +62,12 @@ fn put_hex(out: &mut String, byte: u8) {
     out.extend(['%', char::from(DIGITS[usize::from(byte >> 4)]), char::from(DIGITS[usize::from(byte & 15)])]);
 }
 
-fn action(change: &Change) -> &'static str {
-    match change.action {
-        ChangeAction::Created => "created",
-        ChangeAction::Updated => "updated",
-        ChangeAction::Deleted => "deleted",
-        ChangeAction::Fork => "fork",
-        ChangeAction::Barrier => "barrier",
-    }
-}
-
 impl Encoder {
     /// Appends the event in JSON, data included.
     pub fn event(&mut self, out: &mut Vec<u8>, topic: &Topic, change: &Change) {
         put(out, format_args!("{{\"specversion\":\"1.0\",\"id\":\"{}\",", change.position));
         put(out, format_args!("\"source\":\"/tenants/{}/topics/{}\",", change.key.tenant, topic.name));
-        put(out, format_args!("\"type\":\"nephkeep.{}.{}\",\"subject\":", topic.name, action(change)));
+        put(out, format_args!("\"type\":\"nephkeep.{}.{}\",\"subject\":", topic.name, change.action.as_str()));
         string(out, &change.key.id);
         out.extend_from_slice(b",\"time\":\"");
         self.time(out, change.hlc);
@@ -108,7 +98,7 @@ impl Encoder {
         Attributes {
             id: change.position.to_string(),
             source: format!("/tenants/{}/topics/{}", change.key.tenant, topic.name),
-            kind: format!("nephkeep.{}.{}", topic.name, action(change)),
+            kind: format!("nephkeep.{}.{}", topic.name, change.action.as_str()),
             subject: change.key.id.to_string(),
             time: String::from_utf8_lossy(&time).into_owned(),
             partition_key: format!("{}/{}", change.key.kind, change.key.id),
@@ -132,7 +122,7 @@ impl Encoder {
 pub fn data(out: &mut Vec<u8>, topic: &Topic, change: &Change) {
     put(out, format_args!("{{\"kind\":\"{}\",\"id\":", change.key.kind));
     string(out, &change.key.id);
-    put(out, format_args!(",\"version\":{},\"action\":\"{}\"", change.version, action(change)));
+    put(out, format_args!(",\"version\":{},\"action\":\"{}\"", change.version, change.action.as_str()));
     put(out, format_args!(",\"class\":\"{}\"", change.class));
     match topic.data {
         Data::Clear => {}
@@ -187,6 +177,7 @@ mod tests {
     use super::*;
     use crate::events::topics::{BUILT_IN, Topics};
     use bytes::Bytes;
+    use ledger::ChangeAction;
     use model::{Incarnation, Json, Kind, Position, ResourceKey, Shard, Tenant, json::parse};
     use proptest::prelude::*;
 

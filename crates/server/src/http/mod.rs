@@ -3,6 +3,7 @@
 pub mod api;
 pub mod body;
 pub mod call;
+pub mod event_stream;
 pub mod headers;
 pub mod health;
 pub mod prometheus;
@@ -22,8 +23,8 @@ use std::future::{Ready, ready as now};
 /// Long-polls and event streams are counted apart from short requests.
 #[must_use]
 pub fn waits(path: &str) -> bool {
-    let events = path.strip_prefix("/api/v1/events/");
-    path == "/api/v1/watch" || events.is_some_and(|rest| rest.starts_with("topics/") || rest.ends_with("/poll"))
+    let below: Vec<&str> = path.strip_prefix("/api/v1/events/").unwrap_or_default().split('/').collect();
+    path == "/api/v1/watch" || matches!(below[..], ["topics", _] | ["groups", _, "members", _, "poll"])
 }
 
 pub fn router(app: App) -> Router {
@@ -56,4 +57,18 @@ pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_waits_and_holds_a_place_among_watchers_is_counted_there() {
+        let below = |path: &str| waits(&format!("/api/v1/{path}"));
+        assert!(below("watch") && below("events/topics/intent.lifecycle") && below("events/groups/g/members/m/poll"));
+        for path in ["events/topics", "events/topics/t/0.1-2.3", "events/groups/poll", "events/sinks/poll", "status"] {
+            assert!(!below(path), "{path}");
+        }
+    }
 }

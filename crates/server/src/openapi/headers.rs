@@ -20,7 +20,7 @@ const ASKED: [(&str, &str); 6] = [
     ("Idempotency-Key", "The same request under the same key gets the first answer again, for at least 24 hours."),
     ("If-Match", "The quoted version from an ETag, or *: otherwise 412."),
     ("If-None-Match", "*: only where there is none yet, otherwise 412."),
-    ("Last-Event-ID", "Where a stream goes on, if `after` does not say it."),
+    ("Last-Event-ID", "The last event seen of a stream; it goes before `after`."),
 ];
 /// Of an answer.
 const GIVEN: [(&str, &str); 2] =

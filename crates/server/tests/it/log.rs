@@ -74,6 +74,22 @@ async fn a_stream_gives_each_change_once_in_order_and_ends_with_the_server() {
     while let Some(Ok(_)) = stream.next().await {}
 }
 
+/// A browser's event source comes back to the address it began with.
+#[tokio::test]
+async fn the_last_event_seen_goes_before_the_place_in_the_address() {
+    let stand = Stand::new().await;
+    for name in ["a", "b"] {
+        stand.intent(name).await;
+    }
+    let page = stand.get("/api/v1/watch?kind=intent").send().await.expect(200).json();
+    let position = |at: usize| page["changes"][at]["position"].as_str().unwrap().to_owned();
+    let from_first = || stand.get(&format!("/api/v1/watch?kind=intent&wait=0&after={}", position(0)));
+    assert_eq!(from_first().send().await.expect(200).json()["changes"][0]["position"], position(1));
+    let again = from_first().header("last-event-id", &position(1)).send().await.expect(200).json();
+    assert_eq!(again["changes"], serde_json::json!([]));
+    stand.stop().await;
+}
+
 #[tokio::test]
 async fn status_health_and_metrics_answer() {
     let stand = Stand::new().await;

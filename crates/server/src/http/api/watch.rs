@@ -4,25 +4,21 @@
 
 use super::{positioned, shapes};
 use crate::{
-    http::{call::Call, headers},
+    http::{call::Call, event_stream},
     listen::overloaded,
     problem::Answer,
     state::App,
 };
-use axum::{body::Body, extract::State, response::Response};
+use axum::extract::State;
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
 use ledger::{Change, ChangeAction, ChangePage, Leadership};
-use model::{Access, Error, Hlc, Json, Kind, Position, Result};
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use model::{Access, Hlc, Json, Kind, Position, Result};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
 
 const PAGE: usize = 512;
-/// A comment line this often tells a proxy that the stream lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 struct Watch {
     app: App,
@@ -40,8 +36,10 @@ struct Watch {
     responses((status = 200, body = shapes::LogPage), (status = 400, body = shapes::Problem), (status = 409, body = shapes::Problem)))]
 pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
     let permit = Arc::clone(&app.watchers).try_acquire_owned().map_err(|_| overloaded())?;
-    let resumed = headers::text(&call.headers, &LAST_EVENT_ID)?.map(str::to_owned);
-    let after = call.query.take("after")?.or(resumed).map(|text| text.parse()).transpose()?;
+    let resumed = event_stream::resumed(&call.headers)?;
+    let after = call.query.take("after")?;
+    // A browser comes back to the address it began with: what it has seen since goes before that.
+    let after = resumed.or(after).map(|text| text.parse()).transpose()?;
     let kinds = call.query.take("kind")?;
     let kinds = kinds.iter().flat_map(|list| list.split(',')).map(str::parse).collect::<Result<Vec<Kind>>>()?;
     let limit = call.query.take_number::<u32>("limit")?.unwrap_or(app.limits.page_default).clamp(1, app.limits.page);
@@ -49,12 +47,11 @@ pub async fn watch(State(app): State<App>, mut call: Call) -> Answer {
     call.query.finish("after, kind, limit, wait")?;
     let wait = wait.min(app.limits.watch_wait);
     reached(&app, after).await?;
-    let streamed = headers::text(&call.headers, &header::ACCEPT)?.is_some_and(|a| a.contains("text/event-stream"));
+    let streamed = event_stream::is_asked(&call.headers)?;
     let mut watch = Watch { app, access: call.access, after, kinds, _permit: permit };
     if streamed {
-        // The first page before the head: a voided position or a denial is an error, not an empty stream.
         let first = watch.page(PAGE, Duration::ZERO).await?;
-        return Ok(events(watch, first));
+        return Ok(event_stream::response(watch, first));
     }
     let page = watch.page(limit as usize, wait).await?;
     let changes: Vec<Json> = page.changes.iter().filter(|change| watch.wants(change)).map(shown).collect();
@@ -84,13 +81,10 @@ impl Watch {
     /// Pages without a wanted change are gone through until the wait is over or the server stops.
     async fn page(&mut self, limit: usize, wait: Duration) -> Result<ChangePage> {
         let until = crate::clock::monotonic() + wait;
-        let mut stopped = self.app.stop.subscribe();
         loop {
             let left = until.saturating_duration_since(crate::clock::monotonic());
-            let page = tokio::select! {
-                page = self.app.ledger.changes_after(&self.access, self.after, limit, left) => page?,
-                _ = stopped.wait_for(|stop| *stop) => return Err(Error::retry("stopping", "this server is stopping; use another")),
-            };
+            let work = self.app.ledger.changes_after(&self.access, self.after, limit, left);
+            let page = event_stream::until_stop(&self.app, work).await?;
             self.after = Some(page.next);
             let caught_up = page.next.n >= page.published.n && left.is_zero();
             if caught_up || page.changes.iter().any(|change| self.wants(change)) {
@@ -109,52 +103,26 @@ fn shown(change: &Change) -> Json {
         .with("kind", change.key.kind.as_str())
         .with("id", &*change.key.id)
         .with("version", change.version)
-        .with("action", action(change.action))
+        .with("action", change.action.as_str())
         .with("class", change.class.as_str())
         .with("principal", change.principal.as_str())
 }
 
-fn action(action: ChangeAction) -> &'static str {
-    match action {
-        ChangeAction::Created => "created",
-        ChangeAction::Updated => "updated",
-        ChangeAction::Deleted => "deleted",
-        ChangeAction::Fork => "fork",
-        ChangeAction::Barrier => "barrier",
-    }
-}
+impl event_stream::Pages for Watch {
+    type Page = ChangePage;
 
-fn events(watch: Watch, first: ChangePage) -> Response {
-    let begun = Some((watch, Some(first)));
-    let stream = stream::unfold(begun, |state| async move {
-        let (mut watch, ready) = state?;
-        let page = match ready {
-            Some(page) => Ok(page),
-            None => watch.page(PAGE, HEARTBEAT).await,
-        };
-        match page {
-            Ok(page) => {
-                let text = lines(&watch, &page);
-                Some((Ok::<_, Infallible>(text), Some((watch, None))))
-            }
-            // The client comes back with Last-Event-ID, here or elsewhere.
-            Err(error) => Some((Ok(Bytes::from(format!(": {}\n\n", error.code()))), None)),
+    async fn next(&mut self) -> Result<ChangePage> {
+        self.page(PAGE, event_stream::HEARTBEAT).await
+    }
+
+    fn lines(&mut self, page: &ChangePage) -> Bytes {
+        let mut text = String::new();
+        for change in page.changes.iter().filter(|change| self.wants(change)) {
+            text += &format!("id: {}\nevent: {}\ndata: {}\n\n", change.position, change.action.as_str(), shown(change));
         }
-    });
-    let mut response = Response::new(Body::from_stream(stream));
-    let map = response.headers_mut();
-    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn lines(watch: &Watch, page: &ChangePage) -> Bytes {
-    let mut text = String::new();
-    for change in page.changes.iter().filter(|change| watch.wants(change)) {
-        text += &format!("id: {}\nevent: {}\ndata: {}\n\n", change.position, action(change.action), shown(change));
+        if text.is_empty() {
+            text = format!(": {}\n\n", page.next);
+        }
+        text.into()
     }
-    if text.is_empty() {
-        text = format!(": {}\n\n", page.next);
-    }
-    text.into()
 }

@@ -7,12 +7,12 @@ use super::{
     super::{answer, shapes, wrong},
     batch, bounds,
     groups::{nothing, partition},
-    until_stop,
 };
 use crate::{
     http::{
         body,
         call::{At, Call},
+        event_stream::until_stop,
         headers,
     },
     listen::overloaded,
