@@ -58,7 +58,7 @@ impl Load {
     }
 
     fn abandons_late(&self, number: u64) -> bool {
-        work::scatter(!self.seed, number) / 1000 % 2 == 0
+        (work::scatter(!self.seed, number) / 1000).is_multiple_of(2)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::state::App;
 use ledger::{Content, Leadership, Resource};
-use model::{Error, Kind, Position, ResourceKey, Result, Version, hub::Subscription, json, sink::Sink};
+use model::{Error, Kind, Position, ResourceKey, Result, Version, hub::Subscription, json};
 use std::collections::HashMap;
 use tokio::task::JoinHandle;
 
@@ -99,16 +99,17 @@ impl Dispatcher {
 
 /// What is to be sent where, and after which position it begins.
 fn shape(resource: &Resource) -> Result<Option<(Shape, Position)>> {
-    let Content::Clear(document) = &resource.document else { return Ok(None) };
-    let document = json::parse(document)?;
-    match resource.key.kind {
+    match (resource.key.kind, &resource.document) {
         // A subscription is told of what came after it.
-        Kind::Hub => Ok(Some((Shape::Notifications(Subscription::read(&document)?), resource.position))),
-        Kind::EventSink => {
-            let sink = Sink::read(&document, None)?;
-            let begins = sink.begins;
-            Ok(Some((Shape::CloudEvents(sink), begins)))
+        (Kind::Hub, Content::Clear(document)) => {
+            let subscription = Subscription::read(&json::stored(document)?)?;
+            Ok(Some((Shape::Notifications(subscription), resource.position)))
         }
+        (Kind::Hub, _) => Ok(None),
+        (Kind::EventSink, _) => Ok(super::read(resource)?.map(|sink| {
+            let begins = sink.begins;
+            (Shape::CloudEvents(sink), begins)
+        })),
         _ => Err(Error::bug("only sinks and subscriptions are delivered to")),
     }
 }

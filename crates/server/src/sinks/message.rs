@@ -1,7 +1,7 @@
 //! What is sent in one request.
 
 use bytes::Bytes;
-use model::sink::{Mode, Sink};
+use model::sink::Mode;
 use relay::events::{
     Event,
     encode::{self, Encoder},
@@ -14,16 +14,17 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// Events as the sink wants them: one, but for a batch.
-pub fn of(sink: &Sink, events: &[Event]) -> Message {
+/// Events in a sink's mode: one, but for a batch.
+#[must_use]
+pub fn of(mode: Mode, events: &[Event]) -> Message {
     let mut encoder = Encoder::default();
-    if sink.mode == Mode::Batch {
+    if mode == Mode::Batch {
         let body = encoder.batch(events.iter().map(|event| (&*event.topic, &event.change)));
         return Message { content_type: encode::BATCH, headers: Vec::new(), body: body.into() };
     }
     let (mut body, mut headers) = (Vec::new(), Vec::new());
     for Event { topic, change } in events {
-        match sink.mode {
+        match mode {
             Mode::Binary => {
                 encode::data(&mut body, topic, change);
                 headers.extend(encoder.attributes(topic, change).headers());
@@ -31,6 +32,6 @@ pub fn of(sink: &Sink, events: &[Event]) -> Message {
             _ => encoder.event(&mut body, topic, change),
         }
     }
-    let content_type = if sink.mode == Mode::Binary { encode::DATA } else { encode::STRUCTURED };
+    let content_type = if mode == Mode::Binary { encode::DATA } else { encode::STRUCTURED };
     Message { content_type, headers, body: body.into() }
 }

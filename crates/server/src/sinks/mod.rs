@@ -7,7 +7,7 @@
 
 mod dispatch;
 pub mod guard;
-mod message;
+pub mod message;
 mod notification;
 mod send;
 mod worker;
@@ -16,10 +16,9 @@ pub use dispatch::{Dispatcher, KINDS};
 pub use guard::Policy;
 pub use send::{Refusal, Sender};
 
-use ledger::DeadLetter;
-use model::{Access, Error, Kind, Position, ResourceKey, Result, Role, json::parse, sink::Sink};
+use ledger::{Content, DeadLetter, Resource};
+use model::{Access, Error, Kind, ResourceKey, Result, Role, json, sink::Sink};
 use parking_lot::Mutex;
-use relay::events::Event;
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
@@ -31,7 +30,6 @@ pub struct State {
     pub delivered: AtomicU64,
     pub failed: AtomicU64,
     pub buried: AtomicU64,
-    pub position: Mutex<Option<Position>>,
     /// Why it does not go on, while it does not.
     pub error: Mutex<Option<String>>,
 }
@@ -81,17 +79,23 @@ pub fn access(key: &ResourceKey) -> Access {
     Access::new(&consumer(key), roles, &key.tenant, purpose)
 }
 
+/// A stored sink; `None`: it was deleted or erased.
+pub fn read(resource: &Resource) -> Result<Option<Sink>> {
+    match &resource.document {
+        Content::Clear(document) => Sink::read(&json::stored(document)?, None).map(Some),
+        Content::Erased | Content::Deleted => Ok(None),
+    }
+}
+
 /// Sends one dead letter of a sink again, once; taken, it is no dead letter any more.
 pub async fn redeliver(app: &crate::App, key: &ResourceKey, letter: &DeadLetter) -> Result<()> {
     let access = access(key);
-    let sink = app.ledger.read(&access, key).await?.map(|resource| resource.document);
-    let Some(ledger::Content::Clear(document)) = sink else {
-        return Err(Error::not_found("not-found", "there is no such sink").with("sink", &key.id));
-    };
-    let sink = Sink::read(&parse(&document)?, None)?;
+    let stored = app.ledger.read(&access, key).await?;
+    let missing = || Error::not_found("not-found", "there is no such sink").with("sink", &key.id);
+    let sink = stored.as_ref().map(read).transpose()?.flatten().ok_or_else(missing)?;
     let topic = app.events.topics().get(&letter.topic)?;
-    let Event { topic, change } = app.events.one(&access, topic, letter.position).await?;
-    let message = message::of(&sink, &[Event { topic, change }]);
+    let event = app.events.one(&access, topic, letter.position).await?;
+    let message = message::of(sink.mode, std::slice::from_ref(&event));
     app.sinks.attempt(&sink.url, &message).await.map_err(|refusal| refusal.error)?;
     app.ledger.letter_remove(&key.tenant, &consumer(key), &letter.topic, letter.position).await
 }

@@ -9,7 +9,7 @@ use ledger::{Change, ChangeAction, Content};
 use model::{
     Access, Hlc, Json, Kind, Position, ResourceKey, Result,
     hub::Subscription,
-    json::parse,
+    json,
     tmf921::{
         event::{self, EventType, Notification},
         report,
@@ -34,7 +34,7 @@ async fn notifications(app: &App, access: &Access, change: &Change) -> Result<Ve
         ChangeAction::Created | ChangeAction::Updated => {
             let opened = app.ledger.open_changes(access, std::slice::from_ref(change)).await?;
             match opened.into_iter().next().map(|resource| resource.document) {
-                Some(Content::Clear(document)) => Some(parse(&document)?),
+                Some(Content::Clear(document)) => Some(json::stored(&document)?),
                 // Erased since: there is nothing left to tell.
                 _ => return Ok(Vec::new()),
             }
@@ -54,7 +54,7 @@ async fn notifications(app: &App, access: &Access, change: &Change) -> Result<Ve
 async fn before(app: &App, access: &Access, change: &Change) -> Result<Option<Json>> {
     let before = app.ledger.history_page(access, &change.key, Some(change.version), 1).await?;
     match before.first().map(|resource| &resource.document) {
-        Some(Content::Clear(document)) => Ok(Some(parse(document)?)),
+        Some(Content::Clear(document)) => Ok(Some(json::stored(document)?)),
         _ => Ok(None),
     }
 }

@@ -46,7 +46,7 @@ pub struct Worker {
 }
 
 /// What the hub tells of: a topic of its own, whatever the policy.
-pub fn hub_topic() -> Arc<Topic> {
+fn hub_topic() -> Arc<Topic> {
     let kinds = vec![Kind::Intent, Kind::IntentSpecification, Kind::IntentReport];
     Arc::new(Topic { name: "hub".into(), kinds, data: Data::Clear, partitions: 1, retention_days: HUB_DAYS })
 }
@@ -108,7 +108,6 @@ impl Worker {
         let mut at = known.unwrap_or(self.begins);
         let (mut remembered, mut written) = (at, crate::clock::monotonic());
         loop {
-            *self.state.position.lock() = Some(at);
             let page = match self.app.events.after(&self.access, &topics, at, PAGE, WAIT).await {
                 // A restore went back behind us: go on where the record begins to differ.
                 Err(error) if error.code() == "position-voided" => return self.move_to(fork(&error)?).await,
@@ -150,7 +149,7 @@ impl Worker {
 
     async fn messages(&self, events: &[Event]) -> Result<Vec<Message>> {
         match &self.shape {
-            Shape::CloudEvents(sink) => Ok(vec![message::of(sink, events)]),
+            Shape::CloudEvents(sink) => Ok(vec![message::of(sink.mode, events)]),
             Shape::Notifications(subscription) => {
                 let mut messages = Vec::new();
                 for event in events {

@@ -88,6 +88,8 @@ async fn an_unknown_member_of_any_body_is_named_and_nothing_is_done() {
         ("/events/groups/g/seek", json!({ "to": "earliest", "topics": "intents" }), "topics"),
         ("/events/groups/g/members/m/poll", json!({ "processed": "x" }), "processed"),
         ("/events/groups/g/members/m/commit", json!({ "epoch": 1, "position": "x", "partition": 1 }), "partition"),
+        ("/events/dead-letters", json!({ "consumer": "group/g", "reson": "x" }), "reson"),
+        ("/events/dead-letters/retry", json!({ "consumer": "sink/s", "attempts": 1 }), "attempts"),
         ("/open", json!({ "positions": [], "position": "x" }), "position"),
     ];
     for (path, body, field) in cases {
@@ -97,6 +99,7 @@ async fn an_unknown_member_of_any_body_is_named_and_nothing_is_done() {
     for (path, body, field) in [
         ("/events/groups/g", json!({ "topics": ["intents"], "form": "latest" }), "form"),
         ("/events/groups/g/members/m", json!({ "lease": 5 }), "lease"),
+        ("/events/sinks/s", json!({ "url": "http://127.0.0.1:9/x", "topics": [], "attemps": 2 }), "attemps"),
     ] {
         let answer = stand.put(&format!("/api/v1{path}")).json(&body).send().await.problem(400, "attribute-unknown");
         assert_eq!(answer["context"]["field"], field, "{path}: {answer}");

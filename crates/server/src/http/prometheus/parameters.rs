@@ -67,7 +67,7 @@ impl Parameters {
     }
 }
 
-fn malformed(name: &'static str, rule: &str) -> Error {
+pub(super) fn malformed(name: &'static str, rule: &str) -> Error {
     Error::invalid("parameter-malformed", rule.to_owned()).with("parameter", name)
 }
 

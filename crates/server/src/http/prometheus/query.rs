@@ -1,7 +1,10 @@
 //! `query`, `query_range`, `query_exemplars`: an expression limited to the caller's tenant; the engine's answer is
 //! passed on as it comes, with its warnings.
 
-use super::{Answer, Reading, json_type, parameters::Parameters};
+use super::{
+    Answer, Reading, json_type,
+    parameters::{Parameters, malformed},
+};
 use crate::state::App;
 use axum::{body::Body, extract::State, response::Response};
 use futures_util::{StreamExt, TryStreamExt};
@@ -27,19 +30,16 @@ pub async fn exemplars(State(app): State<App>, reading: Reading) -> Answer {
 
 /// Refused here, in Prometheus's words, before an engine is asked.
 fn points(parameters: &Parameters, most: u64) -> Result<()> {
-    let missing =
-        |name: &'static str| Error::invalid("parameter-malformed", "this parameter is missing").with("parameter", name);
+    let missing = |name| malformed(name, "this parameter is missing");
     let start = parameters.time("start")?.ok_or_else(|| missing("start"))?;
     let end = parameters.time("end")?.ok_or_else(|| missing("end"))?;
     let step = parameters.duration("step")?.ok_or_else(|| missing("step"))?;
     if end < start {
-        return Err(
-            Error::invalid("parameter-malformed", "the end must not be before the start").with("parameter", "end")
-        );
+        return Err(malformed("end", "the end must not be before the start"));
     }
     if step <= 0.0 {
         let rule = "a step of zero or less is not accepted; try a positive whole number";
-        return Err(Error::invalid("parameter-malformed", rule).with("parameter", "step"));
+        return Err(malformed("step", rule));
     }
     #[expect(clippy::cast_precision_loss, reason = "a limit of some thousands")]
     if (end - start) / step > most as f64 {

@@ -1,17 +1,15 @@
 //! `series`, `labels`, `label/NAME/values`, `metadata`: what there is of the caller's tenant, of both classes.
 
-use super::{Answer, Reading, success};
+use super::{Answer, Reading, parameters::malformed, success};
 use crate::{http::call::At, identity::principals::HOME_TENANT, state::App};
 use axum::extract::State;
-use model::Error;
 
 /// An engine's own answer is small; a caller waits no longer than for a query.
 const PASSED: [&str; 3] = ["start", "end", "limit"];
 
 pub async fn series(State(app): State<App>, reading: Reading) -> Answer {
     if reading.parameters.all("match[]").is_empty() {
-        let rule = "no match[] parameter provided";
-        return Err(Error::invalid("parameter-malformed", rule).with("parameter", "match[]").into());
+        return Err(malformed("match[]", "no match[] parameter provided").into());
     }
     selected(&app, &reading, "series").await
 }
@@ -23,8 +21,7 @@ pub async fn labels(State(app): State<App>, reading: Reading) -> Answer {
 pub async fn values(State(app): State<App>, At(name): At<String>, reading: Reading) -> Answer {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
     if !plain {
-        let rule = "a label's name is a word of letters, digits and underscores";
-        return Err(Error::invalid("parameter-malformed", rule).with("parameter", "name").into());
+        return Err(malformed("name", "a label's name is a word of letters, digits and underscores").into());
     }
     selected(&app, &reading, &format!("label/{name}/values")).await
 }

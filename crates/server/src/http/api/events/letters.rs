@@ -4,11 +4,17 @@
 
 use super::super::{answer, shapes, wrong};
 use super::groups::nothing;
-use crate::{http::call::Call, identity::allow, problem::Answer, sinks, state::App};
+use crate::{
+    http::{body, call::Call},
+    identity::allow,
+    problem::Answer,
+    sinks,
+    state::App,
+};
 use axum::extract::State;
 use http::StatusCode;
 use ledger::DeadLetter;
-use model::{Action, Error, Json, Kind, Position, ResourceKey, Result, json::parse};
+use model::{Action, Error, Json, Kind, Position, ResourceKey, Result};
 
 const PAGE: u32 = 1_000;
 const REASON_MAX: usize = 500;
@@ -50,9 +56,7 @@ struct Named {
 }
 
 fn named(call: &mut Call) -> Result<Named> {
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let body = parse(&call.body)?;
+    let body = body::object(call, &["consumer", "topic", "position", "reason"])?;
     let text = |field: &'static str| {
         let text = body.get(field).and_then(Json::as_str).filter(|text| !text.is_empty() && text.len() <= REASON_MAX);
         text.map(str::to_owned).ok_or_else(|| wrong(field, "this is a text of 1 to 500 bytes"))

@@ -14,31 +14,28 @@ use super::{answer, shapes};
 use crate::{
     http::{
         call::{At, Call},
-        headers,
+        event_stream, headers,
     },
     listen::overloaded,
     problem::Answer,
+    sinks::message,
     state::App,
 };
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use model::{Access, Error, Json, Position, Result};
+use model::{Access, Json, Position, Result, sink::Mode};
 use relay::events::{
     Batch, Event, Start, Topic,
     encode::{self, Encoder},
 };
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// How far the log may be read at all.
 pub const PUBLISHED: HeaderName = HeaderName::from_static("events-published");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// A comment line this often tells a proxy that the stream lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 const STREAM_PAGE: usize = 1_000;
-pub const PAGE_DEFAULT: usize = 1_000;
+const PAGE_DEFAULT: usize = 1_000;
 
 /// Every topic of the policy: what it tells, how much of it in clear, how far back.
 #[utoipa::path(get, path = "/api/v1/events/topics", tag = "events", security(("token" = [])),
@@ -70,18 +67,17 @@ fn shown(topic: &Topic) -> Json {
 pub async fn read(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     let permit = Arc::clone(&app.watchers).try_acquire_owned().map_err(|_| overloaded())?;
     let topic = Arc::clone(app.events.topics().get(&name)?);
-    let resumed = headers::text(&call.headers, &LAST_EVENT_ID)?.map(str::to_owned);
+    let resumed = event_stream::resumed(&call.headers)?;
     let after = resumed.or(call.query.take("after")?).map_or(Ok(Start::Earliest), |text| text.parse())?;
     let (limit, wait) = bounds(&app, &mut call)?;
     call.query.finish("after, limit, wait")?;
-    let streamed = headers::text(&call.headers, &header::ACCEPT)?.is_some_and(|a| a.contains("text/event-stream"));
+    let streamed = event_stream::is_asked(&call.headers)?;
     app.ledger.permit(&call.access, topic.right()).await?;
     let after = app.events.place(&after, topic.retention_days).await?;
     let mut reader = Reader { app, access: call.access, topic, after, encoder: Encoder::default(), _permit: permit };
     if streamed {
-        // The first page before the head: a voided position or a denial is an error, not an empty stream.
         let first = reader.page(STREAM_PAGE, Duration::ZERO).await?;
-        return Ok(streaming(reader, first));
+        return Ok(event_stream::response(reader, first));
     }
     let page = reader.page(limit, wait).await?;
     Ok(batch(&mut reader.encoder, &page.events, page.next, page.published))
@@ -106,25 +102,18 @@ pub async fn one(State(app): State<App>, At((name, at)): At<(String, String)>, c
     let accepted = headers::text(&call.headers, &header::ACCEPT)?.unwrap_or_default().to_owned();
     call.query.finish("none")?;
     let event = app.events.one(&call.access, &topic, at).await?;
-    let mut encoder = Encoder::default();
-    let mut body = Vec::new();
-    let mut response = if accepted.contains(encode::STRUCTURED) {
-        encoder.event(&mut body, &event.topic, &event.change);
-        typed(encode::STRUCTURED, body)
-    } else {
-        encode::data(&mut body, &event.topic, &event.change);
-        let mut response = typed(encode::DATA, body);
-        for (name, value) in encoder.attributes(&event.topic, &event.change).headers() {
-            headers::put(response.headers_mut(), HeaderName::from_static(name), &value);
-        }
-        response
-    };
+    let mode = if accepted.contains(encode::STRUCTURED) { Mode::Structured } else { Mode::Binary };
+    let message = message::of(mode, std::slice::from_ref(&event));
+    let mut response = typed(message.content_type, message.body);
+    for (name, value) in message.headers {
+        headers::put(response.headers_mut(), HeaderName::from_static(name), &value);
+    }
     headers::put(response.headers_mut(), headers::LEDGER_POSITION, &at.to_string());
     Ok(response)
 }
 
-fn typed(media_type: &'static str, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn typed(media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
@@ -136,15 +125,6 @@ pub fn batch(encoder: &mut Encoder, events: &[Event], next: Position, published:
     headers::put(response.headers_mut(), headers::LEDGER_POSITION, &next.to_string());
     headers::put(response.headers_mut(), PUBLISHED, &published.to_string());
     response
-}
-
-/// Work that waits ends when the server does.
-pub async fn until_stop<T>(app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut stopped = app.stop.subscribe();
-    tokio::select! {
-        done = work => done,
-        _ = stopped.wait_for(|stop| *stop) => Err(Error::retry("stopping", "this server is stopping; use another")),
-    }
 }
 
 struct Reader {
@@ -159,9 +139,17 @@ struct Reader {
 impl Reader {
     async fn page(&mut self, limit: usize, wait: Duration) -> Result<Batch> {
         let work = self.app.events.after(&self.access, std::slice::from_ref(&self.topic), self.after, limit, wait);
-        let page = until_stop(&self.app, work).await?;
+        let page = event_stream::until_stop(&self.app, work).await?;
         self.after = page.next;
         Ok(page)
+    }
+}
+
+impl event_stream::Pages for Reader {
+    type Page = Batch;
+
+    async fn next(&mut self) -> Result<Batch> {
+        self.page(STREAM_PAGE, event_stream::HEARTBEAT).await
     }
 
     fn lines(&mut self, page: &Batch) -> Bytes {
@@ -176,28 +164,4 @@ impl Reader {
         }
         text.into()
     }
-}
-
-fn streaming(reader: Reader, first: Batch) -> Response {
-    let begun = Some((reader, Some(first)));
-    let stream = stream::unfold(begun, |state| async move {
-        let (mut reader, ready) = state?;
-        let page = match ready {
-            Some(page) => Ok(page),
-            None => reader.page(STREAM_PAGE, HEARTBEAT).await,
-        };
-        match page {
-            Ok(page) => {
-                let text = reader.lines(&page);
-                Some((Ok::<_, Infallible>(text), Some((reader, None))))
-            }
-            // The client comes back with Last-Event-ID, here or elsewhere.
-            Err(error) => Some((Ok(Bytes::from(format!(": {}\n\n", error.code()))), None)),
-        }
-    });
-    let mut response = Response::new(Body::from_stream(stream));
-    let map = response.headers_mut();
-    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -6,28 +6,24 @@ use super::{
     groups::{nothing, place},
 };
 use crate::{
-    http::call::{At, Call},
+    http::{
+        body,
+        call::{At, Call},
+    },
     identity::allow,
     problem::Answer,
-    sinks::consumer,
+    sinks::{consumer, read},
     state::App,
 };
 use axum::extract::State;
 use http::StatusCode;
-use ledger::{Content, Group, ListQuery, Op, Resource, Write};
-use model::{Access, Action, Error, Json, Kind, ResourceKey, Result, json::parse, sink::Sink};
+use ledger::{Group, ListQuery, Op, Resource, Write};
+use model::{Access, Action, Error, Json, Kind, ResourceKey, Result, sink::Sink};
 use relay::events::Start;
 use std::sync::atomic::Ordering;
 
 fn key(access: &Access, name: &str) -> Result<ResourceKey> {
     ResourceKey::new(&access.tenant, Kind::EventSink, name)
-}
-
-fn read(resource: &Resource) -> Result<Option<Sink>> {
-    match &resource.document {
-        Content::Clear(document) => Sink::read(&parse(document)?, None).map(Some),
-        _ => Ok(None),
-    }
 }
 
 /// With what its worker knows, on the leader.
@@ -89,10 +85,7 @@ pub async fn get(State(app): State<App>, At(name): At<String>, call: Call) -> An
         (status = 400, body = shapes::Problem), (status = 403, body = shapes::Problem)))]
 pub async fn put(State(app): State<App>, At(name): At<String>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Write).await?;
-    call.require_json()?;
-    std::mem::take(&mut call.query).finish("none")?;
-    let mut body = parse(&call.body)?;
-    body.remove("begins");
+    let body = body::object(&mut call, &["url", "topics", "mode", "attempts", "from"])?;
     let key = key(&call.access, &name)?;
     let _lane = app.lane(&key).await;
     let before = app.ledger.read(&call.access, &key).await?;
@@ -120,7 +113,9 @@ pub async fn put(State(app): State<App>, At(name): At<String>, mut call: Call) -
 pub async fn delete(State(app): State<App>, At(name): At<String>, call: Call) -> Answer {
     call.query.finish("none")?;
     let key = key(&call.access, &name)?;
-    let write = Write { key, op: Op::Delete { expected: None }, document: None };
+    let write = Write { key: key.clone(), op: Op::Delete { expected: None }, document: None };
     app.ledger.write(&call.access, Group { writes: vec![write], ..Group::default() }).await?;
+    // Its worker forgets it too; but a server that stops now must not leave a place for a later sink of that name.
+    app.ledger.consumer_forget(&key.tenant, &consumer(&key)).await?;
     Ok(nothing())
 }
