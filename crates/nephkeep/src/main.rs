@@ -9,6 +9,7 @@ mod client;
 mod continuity;
 mod credential;
 mod doctor;
+mod embedder;
 mod exit;
 mod import;
 mod initialise;

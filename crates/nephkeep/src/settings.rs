@@ -4,6 +4,7 @@
 //! a password has a file of its own.
 
 use crate::{
+    embedder::{self, Choice},
     exit::Outcome,
     layout::{self, Layout},
     running,
@@ -31,6 +32,11 @@ objects = "file:objects"
 vectors = "file:vectors"
 # Metrics: two private Prometheus in a directory, prometheus+http://host:9090 for one elsewhere, or "none".
 metrics = "prometheus+local:metrics"
+
+[embedder]
+# What makes vectors of texts: hash:384 compares words and needs nobody; for meanings name a server that speaks OpenAI's
+# interface (url = "https://host/v1") with model and dimensions, and key_file for its key.
+url = "hash:384"
 
 [server]
 listen = "127.0.0.1:7210"
@@ -66,6 +72,9 @@ pub struct Settings {
     pub metrics_token_file: Option<PathBuf>,
     /// How often our own page is kept, in seconds; 0 for never.
     pub scrape_every_s: u32,
+    pub embedder: Choice,
+    /// Another one to migrate to.
+    pub next_embedder: Option<Choice>,
     /// The policy of topics, where it is not the built-in one.
     pub topics: Option<PathBuf>,
     pub listen: SocketAddr,
@@ -83,13 +92,18 @@ pub struct Settings {
     pub postgresql_bin: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Draft {
     stores: Stores,
     server: Server,
     keys: Keys,
     audit: Audit,
+    #[serde(default)]
+    embedder: embedder::Draft,
+    /// Not of the file.
+    #[serde(skip)]
+    embedder_key: Option<String>,
     #[serde(default)]
     events: Events,
     #[serde(default)]
@@ -257,6 +271,8 @@ impl Draft {
                 }
                 "NEPHKEEP_TOPICS" => self.events.topics = Some(value),
                 "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
+                embedder::KEY_VARIABLE => self.embedder_key = Some(value),
+                other if self.embedder.take(other, &value)? => {}
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
                     let what =
@@ -278,7 +294,10 @@ impl Draft {
                 .with("value", &self.server.listen)
         })?;
         let at = |path: &str| base.join(path);
+        let (embedder, next_embedder) = self.embedder.settle(base, self.embedder_key.as_deref())?;
         Ok(Settings {
+            embedder,
+            next_embedder,
             record: record(&self.stores.record, self.stores.record_password_file.as_deref(), base)?,
             objects: directory("stores.objects", &self.stores.objects, "file", base)?,
             vectors: directory("stores.vectors", vectors, "file", base)?,

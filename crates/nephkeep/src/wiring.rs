@@ -28,7 +28,7 @@ use relay::{
 use server::{Parts, Server};
 use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
-    embed::{Embedder, HashEmbedder},
+    embed::Embedder,
     metrics::Tier,
     vectors::{Basis, VectorCopy},
 };
@@ -39,6 +39,7 @@ pub struct Stack {
     ledger: Ledger,
     audit: Arc<TransparencyLog>,
     relay: Arc<Relay>,
+    embedder: Arc<dyn Embedder>,
     metrics: Arc<Tier>,
     local: Option<Local>,
     url: String,
@@ -73,9 +74,19 @@ impl Stack {
             opened = Box::pin(base.open(layout, settings, listen)) => opened,
         };
         match opened {
-            Ok(Open { server, ledger, relay, url }) => {
+            Ok(Open { server, ledger, relay, embedder, url }) => {
                 let layout = layout.clone();
-                Ok(Self { server, ledger, audit: base.audit, relay, metrics: base.metrics, local, url, layout })
+                Ok(Self {
+                    server,
+                    ledger,
+                    audit: base.audit,
+                    relay,
+                    embedder,
+                    metrics: base.metrics,
+                    local,
+                    url,
+                    layout,
+                })
             }
             Err(failure) => {
                 base.audit.close();
@@ -99,6 +110,7 @@ impl Stack {
         };
         tracing::info!("stopping");
         let record = async {
+            self.embedder.close();
             self.relay.close().await;
             self.ledger.close().await;
             self.audit.close();
@@ -136,17 +148,17 @@ struct Open {
     server: Server,
     ledger: Ledger,
     relay: Arc<Relay>,
+    embedder: Arc<dyn Embedder>,
     url: String,
 }
 
 /// The copies of this record, each with what it should hold. They are opened later: one that cannot be used must not
 /// keep the record from being served.
-fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Arc<Relay> {
-    let embedder = HashEmbedder;
+fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>, embedder: &Arc<dyn Embedder>) -> Arc<Relay> {
     let keys = Arc::new(KeystoreKeys(Arc::clone(keystore)));
     let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
     let vectors = VectorCopy::new(&settings.vectors, basis);
-    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::new(embedder))))]))
+    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::clone(embedder))))]))
 }
 
 /// The event tier: the record's own log under a policy of topics.
@@ -193,15 +205,16 @@ impl Base {
         let bound = async {
             self.continues(&ledger).map_err(Failure::environment)?;
             keystore::remember(layout, &keystore).map_err(Failure::environment)?;
-            let relay = relay(settings, &ledger, &keystore);
+            let embedder = settings.embedder.embedder()?;
+            let relay = relay(settings, &ledger, &keystore, &embedder);
             let events = events(settings, &ledger).map_err(Failure::environment)?;
-            let server = self.bind(layout, listen, (&keystore, &ledger), (&relay, events)).await?;
-            Ok((relay, server))
+            let server = self.bind(layout, listen, (&keystore, &ledger), (&relay, events, &embedder)).await?;
+            Ok((relay, embedder, server))
         };
         match Box::pin(bound).await {
-            Ok((relay, server)) => {
+            Ok((relay, embedder, server)) => {
                 relay.start();
-                Ok(Open { server, ledger, relay, url })
+                Ok(Open { server, ledger, relay, embedder, url })
             }
             Err(failure) => {
                 ledger.close().await;
@@ -223,7 +236,7 @@ impl Base {
         layout: &Layout,
         listen: SocketAddr,
         (keystore, ledger): (&Arc<Keystore>, &Ledger),
-        (relay, events): (&Arc<Relay>, Arc<Events>),
+        (relay, events, embedder): (&Arc<Relay>, Arc<Events>, &Arc<dyn Embedder>),
     ) -> Outcome<Server> {
         let parts = Parts {
             ledger: ledger.clone(),
@@ -231,7 +244,7 @@ impl Base {
             audit: Arc::clone(&self.audit),
             relay: Arc::clone(relay),
             events,
-            embedder: Arc::new(HashEmbedder),
+            embedder: Arc::clone(embedder),
             series: Arc::clone(&self.metrics),
         };
         let settings =

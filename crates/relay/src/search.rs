@@ -47,7 +47,7 @@ pub struct Passage {
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub passages: Vec<Passage>,
-    pub model: &'static str,
+    pub model: String,
     /// Hits whose document has changed or gone since the copy last looked.
     pub overtaken: usize,
     /// Hits whose document is damaged in the record; the server's log names it.
@@ -64,7 +64,7 @@ pub async fn search(
     check(question)?;
     let vectors = relay.vectors()?;
     let (embedder, tenant) = (Arc::clone(embedder), access.tenant.clone());
-    let (model, asked) = (embedder.model(), question.clone());
+    let (model, asked) = (embedder.model().to_owned(), question.clone());
     let hits = blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await?;
     let mut answer = Answer { passages: Vec::new(), model, overtaken: 0, unreadable: 0 };
     let mut found = BTreeMap::new();
@@ -157,11 +157,11 @@ fn look(
     tenant: &model::Tenant,
     question: &Question,
 ) -> Result<Vec<Hit>> {
-    let embedded = embedder.embed(&[&question.text])?;
-    let Some(vector) = embedded.first().filter(|vector| vector.iter().any(|value| *value != 0.0)) else {
+    let vector = &embedder.question(&question.text)?;
+    if vector.iter().all(|value| *value == 0.0) {
         let rule = "there is no word in this question; ask with letters or digits";
         return Err(Error::invalid("attribute-value", rule).with("field", "text"));
-    };
+    }
     let filter = Filter { class_max: question.class_max, source: question.source.clone() };
     let search = Search { vector, limit: question.limit, rescore: RESCORE.max(question.limit * 2), filter: &filter };
     vectors.search(tenant, &search)

@@ -3,9 +3,11 @@
 //! A rule gets an empty directory and says what is broken. The feeder is as weak as the weakest engine may be: it
 //! delivers changes more than once, goes back, and mixes the keys' orders (but keeps each key's own). Development only.
 
+mod embedder;
 mod log;
 mod rules;
 
+pub use embedder::{EMBEDDER_RULES, embedder};
 pub use log::{Log, SUBJECTS};
 pub use rules::{RULES, Rule, kill_9_check, write_until_killed};
 

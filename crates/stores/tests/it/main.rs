@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod conformance;
+mod embedder;
 mod made;
 mod metrics;
 mod vectors;

@@ -14,9 +14,11 @@ use crate::{
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use stores::embed::SEMANTIC;
 
 /// Of the lexical embedder: what shares a word or two with a question, by chance, scores up to this.
 const WEAK: f64 = 0.3;
+const LEXICAL: &str = "lexical";
 
 /// Import texts, and find passages in them
 #[derive(Debug, Args)]
@@ -39,8 +41,9 @@ enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep knowledge search 'how is a handover triggered'\n  \
     nephkeep knowledge search --limit 3 --source runbooks 'link down' -o json\n\n\
-    The offline embedder (hash-384) is lexical: it finds words and their forms. What is shown is read from the record, \
-    with an access entry for each document.")]
+    The embedder of a new installation, hash-384 (lexical, offline), finds words and their forms; [embedder] in \
+    nephkeep.toml names one that finds meanings. What is shown is read from the record, with an access entry for each \
+    document.")]
 struct Search {
     /// The question, in words
     text: String,
@@ -124,12 +127,14 @@ async fn search(global: &Global, verb: &Search) -> Outcome {
         output::data(&format!("{score:.3}  {}: {}  {}", text("source"), text("path"), text("heading")));
         output::data(&format!("       {}\n", excerpt(passage["text"].as_str().unwrap_or_default())));
     }
-    if passages.first().is_some_and(|best| best["score"].as_f64().unwrap_or_default() < WEAK) {
+    let lexical = answer["embedder"].as_str().is_some_and(|embedder| embedder.contains(LEXICAL));
+    if lexical && passages.first().is_some_and(|best| best["score"].as_f64().unwrap_or_default() < WEAK) {
         output::note("nothing stands near to this question: these passages share few words with it");
     }
-    let model = answer["model"].as_str().unwrap_or_default();
+    let embedder = answer["embedder"].as_str().unwrap_or_default();
     let passages = output::counted(passages.len() as u64, "passage");
-    output::note(&format!("{passages} by {model} (lexical, offline)"));
+    let hint = if lexical { format!("; {SEMANTIC}") } else { String::new() };
+    output::note(&format!("{passages} by {}{hint}", output::printable(embedder)));
     Ok(())
 }
 

@@ -63,7 +63,8 @@ pub async fn search(State(app): State<App>, mut call: Call) -> Answer {
     let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;
     let body = Json::object()
         .with("passages", found.passages.iter().map(shown).collect::<Vec<_>>())
-        .with("model", found.model)
+        .with("model", &*found.model)
+        .with("embedder", app.embedder.described())
         .with("overtaken", found.overtaken as u64)
         .with("unreadable", found.unreadable as u64);
     Ok(answer(StatusCode::OK, &body))
@@ -89,6 +90,6 @@ pub async fn retrieve(State(app): State<App>, mut call: Call) -> Answer {
         let citation = format!("{}: {}, {heading}", passage.source, passage.path);
         passages.push(shown(passage).with("number", passages.len() as u64 + 1).with("citation", citation));
     }
-    let body = Json::object().with("passages", passages).with("tokens", used).with("model", found.model);
+    let body = Json::object().with("passages", passages).with("tokens", used).with("model", &*found.model);
     Ok(answer(StatusCode::OK, &body))
 }

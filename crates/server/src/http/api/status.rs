@@ -6,7 +6,10 @@ use axum::extract::State;
 use http::StatusCode;
 use ledger::{Leadership, Metrics};
 use model::{Error, Json};
-use stores::metrics::Status;
+use stores::{
+    embed::{Embedder, SEMANTIC},
+    metrics::Status,
+};
 
 fn expiry(metrics: &Metrics) -> Json {
     let mut expiry = Json::object();
@@ -62,9 +65,16 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
         .with("audit", audit)
         .with("keystore", keystore)
         .with("events", events)
+        .with("embedder", embedder(&*app.embedder))
         .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>())
         .with("metrics", metrics(app.series.status().await));
     Ok(answer(StatusCode::OK, &body))
+}
+
+/// What makes the vectors; of a lexical one, how to have another.
+pub fn embedder(embedder: &dyn Embedder) -> Json {
+    let shown = Json::object().with("name", embedder.described()).with("dimensions", embedder.dimensions() as u64);
+    if embedder.is_kept() { shown } else { shown.with("hint", SEMANTIC) }
 }
 
 fn metrics(status: Status) -> Json {

@@ -1,25 +1,26 @@
-//! Texts into vectors. The model's id stands with every vector, and a query never meets another model's.
+//! The offline embedders: `hash-384` and `hash-1536`.
 //!
-//! `hash-384`: signed feature hashing of words (one and two) and of characters (three to five), each feature weighted
+//! Signed feature hashing of words (one and two) and of characters (three to five), each feature weighted
 //! by `1 + ln(count)` (from a table: the same bits on every machine), function words by a tenth, two words by 0.7, characters by 0.35; the result has length 1.
 //! It is lexical: it finds words and their forms, not meanings. It is deterministic to the bit, so an index can be
 //! checked against the record without asking anybody. (Feature hashing: Weinberger and others, ICML 2009.)
+//!
+//! Its vectors are not stored in the record: making one takes some 100 µs, reading and opening a stored one hardly less,
+//! and each would be larger than the text it is made of.
 
+use super::Embedder;
 use model::Result;
-use std::{collections::HashMap, fmt};
-
-pub trait Embedder: Send + Sync + fmt::Debug {
-    /// Never changes its meaning: other weights, another id.
-    fn model(&self) -> &'static str;
-    fn dimensions(&self) -> usize;
-    /// One vector of length 1 for each text; of a text without a single letter or digit, the zero vector.
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
-}
+use std::collections::HashMap;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HashEmbedder;
 
+/// The same with 1,536 dimensions: fewer features share a place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WideHashEmbedder;
+
 const DIMENSIONS: usize = 384;
+const WIDE: usize = 1_536;
 /// `1 + ln(count)` for counts from 1; more count as eight.
 const REPEATED: [f32; 8] = [1.0, 1.693, 2.099, 2.386, 2.609, 2.792, 2.946, 3.079];
 const FUNCTION_WORDS: [&str; 42] = [
@@ -29,18 +30,38 @@ const FUNCTION_WORDS: [&str; 42] = [
 ];
 
 impl Embedder for HashEmbedder {
-    fn model(&self) -> &'static str {
+    fn model(&self) -> &str {
         "hash-384"
     }
     fn dimensions(&self) -> usize {
         DIMENSIONS
     }
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        Ok(texts.iter().map(|text| embedded(text)).collect())
+        Ok(texts.iter().map(|text| embedded(text, DIMENSIONS)).collect())
+    }
+    fn kind(&self) -> String {
+        LEXICAL.to_owned()
     }
 }
 
-fn embedded(text: &str) -> Vec<f32> {
+impl Embedder for WideHashEmbedder {
+    fn model(&self) -> &str {
+        "hash-1536"
+    }
+    fn dimensions(&self) -> usize {
+        WIDE
+    }
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        Ok(texts.iter().map(|text| embedded(text, WIDE)).collect())
+    }
+    fn kind(&self) -> String {
+        LEXICAL.to_owned()
+    }
+}
+
+const LEXICAL: &str = "lexical, offline";
+
+fn embedded(text: &str, dimensions: usize) -> Vec<f32> {
     let mut features: HashMap<u64, (u32, f32)> = HashMap::new();
     let lower = text.to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -59,9 +80,9 @@ fn embedded(text: &str) -> Vec<f32> {
     // In a fixed order: sums of floats depend on it.
     let mut features: Vec<(u64, (u32, f32))> = features.into_iter().collect();
     features.sort_unstable_by_key(|(hash, _)| *hash);
-    let mut vector = vec![0.0_f32; DIMENSIONS];
+    let mut vector = vec![0.0_f32; dimensions];
     for (hash, (count, weight)) in features {
-        let place = usize::try_from((hash >> 1) % DIMENSIONS as u64).unwrap_or(0);
+        let place = usize::try_from((hash >> 1) % dimensions as u64).unwrap_or(0);
         let value = weight * REPEATED[usize::try_from(count).unwrap_or(usize::MAX).clamp(1, REPEATED.len()) - 1];
         vector[place] += if hash & 1 == 0 { value } else { -value };
     }
