@@ -104,6 +104,8 @@ pub struct Repaired {
     pub applied: u64,
     /// Not so: the copy holds a state of them that is later than the record's.
     pub left: Vec<Difference>,
+    /// Of which the record holds nothing: they were deleted, or never there.
+    pub absent: Vec<ResourceKey>,
 }
 
 impl Copy {

@@ -3,7 +3,7 @@
 //! A document that cannot be read or shaped has no objects in a copy, and is counted and named: it holds up no other.
 
 use crate::Shaper;
-use ledger::{Change, Kept, Ledger, Resource};
+use ledger::{Change, ChangeAction, Kept, Ledger, Resource};
 use model::{Class, ErrorKind, Position, ResourceKey, Result, Subject, Version};
 use std::{collections::BTreeMap, sync::Arc};
 use stores::{Body, ChangeBatch, CopyChange, Entry, Projection, digest};
@@ -26,6 +26,10 @@ impl State {
             Self::Kept(kept) => &kept.key,
             Self::Change(change) => &change.key,
         }
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        matches!(self, Self::Change(change) if change.action == ChangeAction::Deleted)
     }
 
     fn open(&self, ledger: &Ledger) -> Result<Resource> {

@@ -2,7 +2,7 @@
 
 use crate::{
     blocking,
-    compare::{Found, What},
+    compare::{Difference, Found, What},
     copy::{Copy, Repaired, Verified},
     feed::{State, Unshaped, absent},
     verify::PASS_MOST,
@@ -84,12 +84,15 @@ impl Copy {
         let (feed, held) = (self.feed(), self.held());
         let mut unshaped = self.unshaped();
         let (repaired, unshaped) = blocking(move || {
+            let gone = states.iter().filter(|(_, state)| state.as_ref().is_none_or(State::is_deleted));
+            let gone = gone.map(|(key, _)| key.clone()).collect();
             let shaped = states.iter().map(|(key, state)| match state {
                 Some(state) => feed.shaped(state, &mut unshaped),
                 None => Ok(absent(key, head)),
             });
             let entries = feed.fill(&*held, shaped, head)?;
-            Ok((held_now(&*held, &entries)?, unshaped))
+            let (applied, left) = held_now(&*held, &entries)?;
+            Ok((Repaired { applied, left, absent: gone }, unshaped))
         })
         .await?;
         self.remember_unshaped(unshaped);
@@ -98,7 +101,7 @@ impl Copy {
 }
 
 /// How many keys stand in the copy as they should, and those that do not.
-fn held_now(held: &dyn Projection, entries: &[Entry]) -> Result<Repaired> {
+fn held_now(held: &dyn Projection, entries: &[Entry]) -> Result<(u64, Vec<Difference>)> {
     let (mut applied, mut found) = (0, Found::default());
     for entry in entries {
         let place = KeyRange { first: entry.place, last: entry.place };
@@ -111,5 +114,5 @@ fn held_now(held: &dyn Projection, entries: &[Entry]) -> Result<Repaired> {
             Some(there) => found.add(What::Different, Some(entry), Some(&there)),
         }
     }
-    Ok(Repaired { applied, left: found.named })
+    Ok((applied, found.named))
 }

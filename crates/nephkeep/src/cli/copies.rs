@@ -65,15 +65,20 @@ async fn names(global: &Global) -> Outcome<Vec<String>> {
     Ok(copies.iter().filter_map(|copy| copy["name"].as_str().map(str::to_owned)).collect())
 }
 
+/// As `--keys` takes it.
+fn named_key(told: &Value) -> String {
+    let text = |name: &str| output::printable(told[name].as_str().unwrap_or_default());
+    ["tenant", "kind", "id"].map(text).join("/")
+}
+
 const FACTS: [&str; 7] = ["name", "generation", "position", "keys", "objects", "unshaped", "differing"];
 
 fn tell(global: &Global, found: Vec<Value>) -> Outcome {
     let differs = found.iter().any(|copy| copy["differing"].as_u64() != Some(0));
     let rows = found.iter().map(|copy| FACTS.iter().map(|name| cell(&copy[*name])).collect()).collect();
     for lost in found.iter().filter_map(|copy| copy["unshaped_named"].as_array()).flatten() {
-        let text = |name: &str| output::printable(lost[name].as_str().unwrap_or_default());
-        let (tenant, kind, id) = (text("tenant"), text("kind"), text("id"));
-        output::note(&format!("{tenant}/{kind}/{id} has nothing in this copy: {}", text("code")));
+        let code = output::printable(lost["code"].as_str().unwrap_or_default());
+        output::note(&format!("{} has nothing in this copy: {code}", named_key(lost)));
     }
     Report::new(&FACTS, rows, Value::Array(found)).print(global.output)?;
     if differs { Err(Failure::Reported(Exit::CheckFailed)) } else { Ok(()) }
@@ -117,31 +122,20 @@ pub async fn rebuild(global: &Global, verb: &Rebuild) -> Outcome {
     if verb.keys.is_empty() {
         return tell(global, vec![act(global, &verb.copy, "rebuild", None).await?]);
     }
-    let parted = |text: &String| {
+    let key = |text: &String| {
         let (first, rest) = text.split_once('/').unwrap_or((text, ""));
-        let (first, rest) = (first.to_owned(), rest.to_owned());
         match rest.split_once('/') {
             // Ids may hold a slash, names of kinds are known.
-            Some((kind, id)) if first.parse::<Kind>().is_err() => (Some(first), kind.to_owned(), id.to_owned()),
-            _ => (None, first, rest),
+            Some((kind, id)) if first.parse::<Kind>().is_err() => json!({ "tenant": first, "kind": kind, "id": id }),
+            _ => json!({ "kind": first, "id": rest }),
         }
-    };
-    // What the record never had may still lie in a copy that was damaged, so it is not refused; but it is told.
-    let client = global.client()?;
-    for (_, kind, id) in verb.keys.iter().map(parted).filter(|(tenant, ..)| tenant.is_none()) {
-        if let Err(error) = client.send(Call::get(routes::history(&kind, &id)).query("limit", 1)).await {
-            output::note(&format!(
-                "{kind}/{id}: not in the record ({}), so the copy holds nothing of it",
-                error.code()
-            ));
-        }
-    }
-    let key = |text: &String| match parted(text) {
-        (Some(tenant), kind, id) => json!({ "tenant": tenant, "kind": kind, "id": id }),
-        (None, kind, id) => json!({ "kind": kind, "id": id }),
     };
     let body = json!({ "keys": verb.keys.iter().map(key).collect::<Vec<_>>() });
     let done = act(global, &verb.copy, "rebuild", Some(&body)).await?;
+    // What the record never had may still lie in a copy that was damaged, so it is not refused; but it is told.
+    for key in done["absent"].as_array().into_iter().flatten() {
+        output::note(&format!("{}: not in the record, so nothing of it belongs in the copy", named_key(key)));
+    }
     let left = done["left"].as_array().map_or(0, Vec::len);
     for key in done["left"].as_array().into_iter().flatten() {
         let id = output::printable(key["id"].as_str().unwrap_or_default());

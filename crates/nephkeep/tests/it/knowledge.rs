@@ -41,6 +41,10 @@ fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
     let verified = home.run(&["verify", "vectors", "-o", "json"]).exits(0).json();
     assert_eq!((&verified[0]["differing"], &verified[0]["keys"]), (&0.into(), &2.into()), "{verified}");
     let id = found["passages"][0]["document"].as_str().unwrap();
+    let keys = format!("knowledge-document/{id},knowledge-document/never-there");
+    let mended = home.run(&["rebuild", "vectors", "--keys", &keys]).exits(0);
+    let told: Vec<&str> = mended.err.lines().filter(|line| line.contains("not in the record")).collect();
+    assert!(told.len() == 1 && told[0].contains("/knowledge-document/never-there:"), "{}", mended.err);
     home.run(&["knowledge", "delete", id]).exits(0);
     home.run(&["rebuild", "vectors"]).exits(0);
     assert_eq!(home.run(&["diff", "vectors"]).exits(0).out.trim(), "differing: 0");

@@ -103,9 +103,13 @@ async fn a_repair_counts_what_is_as_it_should_be_and_names_what_is_not() {
     assert_eq!(relay.verify("held").await.unwrap().differing, 2);
     let repaired = relay.repair("held", &[keys.clone(), keys.clone()].concat()).await.unwrap();
     assert_eq!(repaired.applied, 3, "the first, the one that was gone, and the one that never was");
+    assert_eq!(repaired.absent, &keys[3..]);
     assert_eq!((&repaired.left[0].key, repaired.left[0].what, repaired.left.len()), (&keys[1], What::Different, 1));
     assert_eq!(relay.verify("held").await.unwrap().differing, 1);
     assert_eq!(relay.rebuild("held").await.unwrap().differing, 0);
+    write(&stand, "ran/0", Op::Delete { expected: None }, None).await;
+    let repaired = relay.repair("held", &keys[..2]).await.unwrap();
+    assert_eq!((repaired.applied, &*repaired.absent, repaired.left.len()), (2, &keys[..1], 0));
     let foreign = ResourceKey::new(&stand.access.tenant, Kind::Intent, "x").unwrap();
     assert_eq!(relay.repair("held", &[foreign]).await.unwrap_err().code(), "copy-kind-foreign");
     relay.close().await;

@@ -84,7 +84,8 @@ async fn one_flipped_byte_is_named_and_mended_by_a_rebuild_of_the_key_or_of_all(
     let stand = filled().await;
     let id = found(&stand, "roaming charges").await[0]["document"].as_str().unwrap().to_owned();
     let first = stand.app.relay.status()[0].generation;
-    for body in [Some(json!({ "keys": [{ "kind": "knowledge-document", "id": id }] })), None] {
+    let never = json!({ "kind": "knowledge-document", "id": "never-there" });
+    for body in [Some(json!({ "keys": [{ "kind": "knowledge-document", "id": id }, never] })), None] {
         damage(&stand, first, &id);
         let verified = stand.post("/api/v1/copies/vectors:verify").send().await.expect(200).json();
         assert_eq!(verified["differing"], 1, "{verified}");
@@ -94,7 +95,8 @@ async fn one_flipped_byte_is_named_and_mended_by_a_rebuild_of_the_key_or_of_all(
         match &body {
             Some(body) => {
                 let done = call.json(body).send().await.expect(200).json();
-                assert_eq!((&done["applied"], &done["left"]), (&json!(1), &json!([])));
+                assert_eq!((&done["applied"], &done["left"]), (&json!(2), &json!([])));
+                assert_eq!((&done["absent"][0]["id"], &done["absent"][1]), (&json!("never-there"), &json!(null)));
             }
             None => assert_eq!(call.send().await.expect(200).json()["differing"], 0),
         }

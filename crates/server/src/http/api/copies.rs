@@ -73,20 +73,22 @@ fn verified(found: &Verified) -> Json {
         .with("unshaped_named", found.unshaped_named.iter().map(unshaped).collect::<Vec<_>>())
 }
 
-/// `left`: keys of which the copy holds a later state than the record's; only a rebuild of all mends them.
+/// `left`: keys of which the copy holds a later state than the record's; only a rebuild of all mends them. `absent`: keys
+/// of which the record holds nothing.
 fn repaired(name: &str, repaired: &Repaired) -> Json {
     Json::object()
         .with("name", name)
         .with("applied", repaired.applied)
         .with("left", repaired.left.iter().map(difference).collect::<Vec<_>>())
+        .with("absent", repaired.absent.iter().map(key).collect::<Vec<_>>())
 }
 
-fn unshaped((key, code): &(ResourceKey, &'static str)) -> Json {
-    Json::object()
-        .with("tenant", key.tenant.as_str())
-        .with("kind", key.kind.as_str())
-        .with("id", &*key.id)
-        .with("code", *code)
+fn key(key: &ResourceKey) -> Json {
+    Json::object().with("tenant", key.tenant.as_str()).with("kind", key.kind.as_str()).with("id", &*key.id)
+}
+
+fn unshaped((of, code): &(ResourceKey, &'static str)) -> Json {
+    key(of).with("code", *code)
 }
 
 /// A verdict in the shape of a copy's; a key is a counter of one life of counting, an object a change it counted.
