@@ -1,13 +1,10 @@
 //! The metrics tier: what a running server says of it, else whether there is a program to run.
 
-use super::Finding;
-use crate::{
-    client::{Call, Client, Target},
-    exit::{Failure, Outcome},
-    layout::Layout,
-    routes, running,
-    settings::Settings,
+use super::{
+    Finding,
+    service::{Asked, Status},
 };
+use crate::{exit::Failure, settings::Settings};
 use serde_json::Value;
 use stores::metrics::{Place, Program, Protocol};
 
@@ -15,14 +12,21 @@ const CHECK: &str = "metrics";
 /// The record is served without metrics, so their absence is no failure.
 const REMEDY: &str = "nephkeep explain metrics-unavailable";
 
-pub async fn examine(layout: &Layout, settings: &Settings) -> Finding {
-    if running::find(layout).is_some() {
-        return match told(layout).await {
+pub fn examine(settings: &Settings, asked: Option<&Asked>) -> Finding {
+    match asked.map(|asked| &asked.status) {
+        None => to_be_run(settings),
+        Some(Status::Told(Err(error)) | Status::Unasked(Failure::Error { error, .. })) => Finding::error(CHECK, error),
+        Some(Status::Unasked(Failure::Reported(_))) => {
+            Finding::warn(CHECK, "the server could not be asked", "nephkeep status")
+        }
+        Some(Status::Told(Ok(answer))) => match answer.value() {
             Ok(status) => running_tier(&status["metrics"]),
-            Err(Failure::Error { error, .. }) => Finding::error(CHECK, &error),
-            Err(Failure::Reported(_)) => Finding::warn(CHECK, "the server could not be asked", "nephkeep status"),
-        };
+            Err(error) => Finding::error(CHECK, &error),
+        },
     }
+}
+
+fn to_be_run(settings: &Settings) -> Finding {
     match &settings.metrics {
         Place::None => Finding::ok(CHECK, "off (stores.metrics = \"none\")"),
         Place::Remote { base, .. } => Finding::ok(CHECK, format!("kept at {base}; asked when a server runs")),
@@ -39,11 +43,6 @@ pub async fn examine(layout: &Layout, settings: &Settings) -> Finding {
             Err(error) => Finding::warn(CHECK, error.to_string(), format!("nephkeep explain {}", error.code())),
         },
     }
-}
-
-async fn told(layout: &Layout) -> Outcome<Value> {
-    let target = Target { directory: Some(layout.root().to_path_buf()), ..Target::default() };
-    Ok(Client::find(&target)?.send(Call::get(routes::STATUS)).await?.value()?)
 }
 
 fn running_tier(tier: &Value) -> Finding {

@@ -7,7 +7,7 @@ mod places;
 mod record;
 mod service;
 
-use crate::{layout::Layout, running, settings::Settings};
+use crate::{layout::Layout, settings::Settings};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,24 +50,35 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
     found.extend(places::directory(layout));
     match settings {
         Err(error) if layout.is_initialised() => found.push(Finding::error("settings", error)),
-        // A second server may have been started with settings that lie elsewhere.
-        Err(_) if running::find(layout).is_some() => {
-            let what = "none in this directory; its server was given others";
-            found.push(Finding::warn("settings", what, "name them with --settings to check what they say"));
-            found.extend(service::running(layout).await);
-        }
-        Err(_) => found.push(Finding::warn("settings", "not initialised", "nephkeep up")),
+        Err(_) => match service::ask(layout).await {
+            // A second server may have been started with settings that lie elsewhere.
+            Some(asked) => {
+                let what = "none in this directory; its server was given others";
+                found.push(Finding::warn("settings", what, "name them with --settings to check what they say"));
+                found.extend(service::running(&asked).await);
+            }
+            None => found.push(Finding::warn("settings", "not initialised", "nephkeep up")),
+        },
         Ok(settings) => {
+            let asked = service::ask(layout).await;
+            // The keystore is looked at after the record has said what it demands: a server that runs raises both, and
+            // an older look would be found older than a newer demand.
+            let (record, demand) = record::examine(layout, settings).await;
+            let at_hand = crate::keystore::look(layout, settings);
             found.push(Finding::ok("settings", layout.settings().display().to_string()));
             found.extend(places::disks(layout, settings));
             found.extend(places::keystore(settings));
-            found.push(keystore::examine(layout, settings));
+            found.push(keystore::examine(layout, &at_hand));
             found.extend(places::witnesses(settings));
             found.extend(places::credentials(layout));
             found.push(places::kit(layout, settings));
-            found.extend(service::examine(layout, settings).await);
-            found.extend(record::examine(layout, settings).await);
-            found.push(metrics::examine(layout, settings).await);
+            found.extend(match &asked {
+                Some(asked) => service::running(asked).await,
+                None => service::stopped(layout, settings),
+            });
+            found.extend(record);
+            found.extend(demand.map(|demand| keystore::demanded(&at_hand, demand)));
+            found.push(metrics::examine(settings, asked.as_ref()));
         }
     }
     // Typed as it stands a remedy must act on this directory.

@@ -14,19 +14,16 @@ use ledger::{
 };
 use model::Shard;
 
-pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
+/// With what it demands of the keystore, where it can be asked.
+pub async fn examine(layout: &Layout, settings: &Settings) -> (Vec<Finding>, Option<Demand>) {
     if matches!(settings.record, Record::Local(_)) && running::find(layout).is_none() {
         let found =
             "its PostgreSQL does not run: what it demands of the keystore, its settings and schema were not checked";
-        return vec![Finding::warn("record", found, "nephkeep up, then nephkeep doctor")];
+        return (vec![Finding::warn("record", found, "nephkeep up, then nephkeep doctor")], None);
     }
     match facts(settings).await {
-        Ok((facts, demand)) => {
-            let mut found: Vec<_> = facts.into_iter().map(finding).collect();
-            found.extend(demand.map(|demand| super::keystore::demanded(layout, settings, demand)));
-            found
-        }
-        Err(error) => vec![Finding::error("record", &error)],
+        Ok((facts, demand)) => (facts.into_iter().map(finding).collect(), demand),
+        Err(error) => (vec![Finding::error("record", &error)], None),
     }
 }
 

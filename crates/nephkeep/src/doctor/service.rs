@@ -2,27 +2,53 @@
 
 use super::Finding;
 use crate::{
-    client::{Call, Client},
+    client::{Answer, Call, Client},
     credential,
+    exit::Failure,
     layout::Layout,
-    routes, running,
+    routes,
+    running::{self, Running},
     settings::Settings,
     wiring,
 };
+use model::Result;
 use std::net::TcpListener;
 
-pub async fn examine(layout: &Layout, settings: &Settings) -> Vec<Finding> {
-    let found = running(layout).await;
-    if found.is_empty() { vec![stopped(layout), port(settings), left_behind(layout)] } else { found }
+/// A server that runs, and its status as told to the directory's own credential.
+pub struct Asked {
+    server: Running,
+    pub status: Status,
 }
 
-/// Of a server that runs; nothing where none does.
-pub async fn running(layout: &Layout) -> Vec<Finding> {
-    let Some(running) = running::find(layout) else { return Vec::new() };
-    let server = Finding::ok("server", format!("pid {} at {}", running.pid, running.url));
-    let mut found = vec![server, readiness(&running.url).await];
-    found.extend(credential(layout, &running.url).await);
+pub enum Status {
+    /// The credential's file cannot be read, so nothing was asked.
+    Unasked(Failure),
+    Told(Result<Answer>),
+}
+
+/// Asks once: a token that the server does not know is a failed login, which is audited and slows the next one down.
+pub async fn ask(layout: &Layout) -> Option<Asked> {
+    let server = running::find(layout)?;
+    let status = match credential::read(&layout.credential()) {
+        Ok(credential) => Status::Told(told(&server.url, credential.token).await),
+        Err(failure) => Status::Unasked(failure),
+    };
+    Some(Asked { server, status })
+}
+
+async fn told(url: &str, token: String) -> Result<Answer> {
+    Client::new(url.to_owned(), Some(token), None)?.send(Call::get(routes::STATUS)).await
+}
+
+pub async fn running(asked: &Asked) -> Vec<Finding> {
+    let Running { pid, url, .. } = &asked.server;
+    let mut found = vec![Finding::ok("server", format!("pid {pid} at {url}")), readiness(url).await];
+    found.extend(credential(&asked.status));
     found
+}
+
+pub fn stopped(layout: &Layout, settings: &Settings) -> Vec<Finding> {
+    vec![idle(layout), port(settings), left_behind(layout)]
 }
 
 async fn readiness(url: &str) -> Finding {
@@ -37,23 +63,19 @@ async fn readiness(url: &str) -> Finding {
 }
 
 /// Whether the server knows the token of the directory's own credential; a file that cannot be read is told of elsewhere.
-async fn credential(layout: &Layout, url: &str) -> Option<Finding> {
+fn credential(status: &Status) -> Option<Finding> {
     const CHECK: &str = "credential";
-    let token = credential::read(&layout.credential()).ok()?.token;
-    let answer = match Client::new(url.to_owned(), Some(token), None) {
-        Ok(client) => client.send(Call::get(routes::STATUS)).await,
-        Err(error) => Err(error),
-    };
-    match answer {
-        Ok(_) => Some(Finding::ok(CHECK, "the server knows its token")),
-        Err(error) if error.code() == "credential-unknown" => {
+    match status {
+        Status::Unasked(_) => None,
+        Status::Told(Ok(_)) => Some(Finding::ok(CHECK, "the server knows its token")),
+        Status::Told(Err(error)) if error.code() == "credential-unknown" => {
             Some(Finding::fail(CHECK, "the server does not know its token", "nephkeep access recover"))
         }
-        Err(error) => Some(Finding::error(CHECK, &error)),
+        Status::Told(Err(error)) => Some(Finding::error(CHECK, error)),
     }
 }
 
-fn stopped(layout: &Layout) -> Finding {
+fn idle(layout: &Layout) -> Finding {
     if running::is_held(layout) {
         return Finding::warn("server", "starting or stopping", "look again in a moment");
     }

@@ -61,6 +61,7 @@ fn who_has_the_directory_gets_back_in_when_the_admin_token_is_lost() {
     home.run(&["status"]).exits(0);
     let acts = home.run(&["audit", "list", "--kind", "act"]).exits(0);
     assert!(acts.out.contains("admin-recover"), "{}", acts.out);
+    assert_eq!(acts.out.matches("login refused").count(), 3, "status, doctor, status: {}", acts.out);
 
     lose("lost-2");
     home.run(&["down"]).exits(0);
