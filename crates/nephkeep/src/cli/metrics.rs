@@ -35,7 +35,7 @@ struct Query {
     /// The expression
     expression: String,
     /// The time (RFC 3339) [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::values::time)]
     at: Option<Timestamp>,
 }
 
@@ -51,7 +51,7 @@ struct Range {
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     last: SignedDuration,
     /// Where it ends (RFC 3339) [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::values::time)]
     until: Option<Timestamp>,
     /// The time between two points [default: a sixtieth of the range]
     #[arg(long, value_name = "DURATION")]

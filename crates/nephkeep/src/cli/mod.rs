@@ -212,8 +212,12 @@ mod tests {
 
     #[test]
     fn every_mutating_verb_can_be_tried_dry() {
-        const MUTATING: [&str; 15] = [
+        const MUTATING: [&str; 19] = [
             "seek",
+            "register",
+            "level",
+            "produce-test",
+            "retry",
             "rebuild",
             "up",
             "down",
@@ -252,6 +256,35 @@ mod tests {
             pending.extend(verb.get_subcommands().cloned());
         }
         assert!(silent.is_empty(), "no help: {silent:?}");
+    }
+
+    /// A verb's own option of the same name would take the place of the global one without a word; the parser merges them
+    /// by id, which is the field's name.
+    #[test]
+    fn no_verb_has_an_option_of_a_global_ones_name() {
+        let all = Cli::command();
+        let names = |argument: &clap::Arg| {
+            let id = argument.get_id().to_string();
+            let long = argument.get_long().map(|long| format!("--{long}"));
+            [Some(id), long, argument.get_short().map(|short| format!("-{short}"))].into_iter().flatten()
+        };
+        let globals: std::collections::BTreeSet<_> = all.get_arguments().flat_map(names).collect();
+        assert!(["url", "--url", "credential_file", "-o"].iter().all(|name| globals.contains(*name)), "{globals:?}");
+        let mut pending: Vec<_> = all.get_subcommands().collect();
+        while let Some(verb) = pending.pop() {
+            for name in verb.get_arguments().flat_map(names) {
+                assert!(!globals.contains(&name), "{} {name}", verb.get_name());
+            }
+            pending.extend(verb.get_subcommands());
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_told_what_is_wanted() {
+        for verb in [&["metrics", "query", "up", "--at"][..], &["metrics", "range", "up", "--until"]] {
+            let refused = Cli::try_parse_from([&["nephkeep"][..], verb, &["yesterday"]].concat());
+            assert!(refused.is_err_and(|error| error.to_string().contains("wanted: a time with its zone")), "{verb:?}");
+        }
     }
 
     #[test]

@@ -120,7 +120,8 @@ struct Check {
 /// Show or set a compatibility level
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nephkeep schema level\n  nephkeep schema level intents-value --set full-transitive\n\n\
+    after_help = "Examples:\n  nephkeep schema level\n  nephkeep schema level intents-value --set full-transitive\n  \
+    nephkeep schema level intents-value --set full-transitive --dry-run\n\n\
     Levels: none, backward, forward, full, and the last three with -transitive."
 )]
 struct Level {
@@ -129,6 +130,9 @@ struct Level {
     /// The new level
     #[arg(long, value_name = "LEVEL")]
     set: Option<String>,
+    /// Show what would be set in the place of what; set nothing
+    #[arg(long, requires = "set")]
+    dry_run: bool,
 }
 
 /// Delete a subject or one version: softly first, then for good
@@ -171,7 +175,7 @@ fn path(base: &str, subject: &str, rest: &str) -> String {
 }
 
 async fn subjects(global: &Global, verb: &Subjects) -> Outcome {
-    let call = Call::new(Method::GET, format!("{}/subjects", routes::SCHEMA_REGISTRY));
+    let call = Call::get(format!("{}/subjects", routes::SCHEMA_REGISTRY));
     let call = call.query("subjectPrefix", &verb.prefix).query("deleted", verb.deleted);
     let answer = global.client()?.send(call).await?.value()?;
     let names = answer.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -179,36 +183,37 @@ async fn subjects(global: &Global, verb: &Subjects) -> Outcome {
     Report::new(&["subject"], rows, answer).print(global.output)
 }
 
+/// Avro is the form that the registry does not name.
+fn form_of(schema: &Json) -> &str {
+    schema.get("schemaType").and_then(Json::as_str).unwrap_or("AVRO")
+}
+
 async fn versions(global: &Global, subject: &str, deleted: bool) -> Outcome {
     let client = global.client()?;
-    let call = Call::new(Method::GET, path("subjects", subject, "/versions")).query("deleted", deleted);
+    let call = Call::get(path("subjects", subject, "/versions")).query("deleted", deleted);
     let numbers = client.send(call).await?.value()?;
     let mut rows = Vec::new();
     let mut found = Vec::new();
     for number in numbers.as_array().into_iter().flatten() {
-        let call = Call::new(Method::GET, path("subjects", subject, &format!("/versions/{number}")));
+        let call = Call::get(path("subjects", subject, &format!("/versions/{number}")));
         let one = client.send(call.query("deleted", true)).await?.json()?;
-        rows.push(cells(&one, &["version", "id", "schemaType"]));
+        let mut row = cells(&one, &["version", "id"]);
+        row.push(form_of(&one).to_owned());
+        rows.push(row);
         found.push(one);
-    }
-    for row in &mut rows {
-        if let Some(form) = row.last_mut().filter(|form| *form == "-") {
-            *form = "AVRO".into();
-        }
     }
     output::listed(global.output, &["version", "id", "type"], rows, &Json::from(found))
 }
 
 async fn show(global: &Global, verb: &Get) -> Outcome {
     let version = routes::below("/versions", &verb.version);
-    let call = Call::new(Method::GET, path("subjects", &verb.subject, &version));
-    let answer = global.client()?.send(call).await?;
+    let answer = global.client()?.send(Call::get(path("subjects", &verb.subject, &version))).await?;
     if global.output != Format::Table {
         return output::document(global.output, &answer.text);
     }
     let one = answer.json()?;
     let word = |name: &str| one.get(name).map_or_else(|| "-".into(), Json::to_string);
-    let form = one.get("schemaType").and_then(Json::as_str).unwrap_or("AVRO");
+    let form = form_of(&one);
     output::note(&format!("version {}, id {}, {form}", word("version"), word("id")));
     let text = one.get("schema").and_then(Json::as_str).unwrap_or_default();
     if form == "PROTOBUF" {
@@ -233,7 +238,7 @@ fn form(file: &File) -> Outcome<&'static str> {
 }
 
 fn request(file: &File) -> Outcome<Value> {
-    let unreadable = |error| layout::io_error("import-unreadable", "the schema cannot be read", &file.file, error);
+    let unreadable = |error| layout::io_error("document-unreadable", "the schema cannot be read", &file.file, error);
     let text = std::fs::read_to_string(&file.file).map_err(unreadable)?;
     let mut references = Vec::new();
     for given in &file.references {
@@ -283,16 +288,22 @@ async fn level(global: &Global, verb: &Level) -> Outcome {
         Some(subject) => path("config", subject, ""),
         None => format!("{}/config", routes::SCHEMA_REGISTRY),
     };
-    let call = match &verb.set {
-        Some(level) => {
-            let level = level.to_uppercase().replace('-', "_");
-            Call::new(Method::PUT, path).json(&json!({ "compatibility": level }))
-        }
-        None => Call::new(Method::GET, path).query("defaultToGlobal", true),
+    let level = verb.set.as_ref().map(|level| level.to_uppercase().replace('-', "_"));
+    let call = match &level {
+        Some(level) if !verb.dry_run => Call::new(Method::PUT, path).json(&json!({ "compatibility": level })),
+        _ => Call::get(path).query("defaultToGlobal", true),
     };
-    let answer = global.client()?.send(call).await?.value()?;
-    let level = answer["compatibilityLevel"].as_str().or_else(|| answer["compatibility"].as_str()).unwrap_or_default();
-    Report::facts(vec![("level", level.to_owned())], answer.clone()).print(global.output)
+    let mut answer = global.client()?.send(call).await?.value()?;
+    let told = answer["compatibilityLevel"].as_str().or_else(|| answer["compatibility"].as_str()).unwrap_or_default();
+    let mut facts = vec![("level", told.to_owned())];
+    if let Some(level) = level.filter(|_| verb.dry_run) {
+        // A level that is none is refused here too.
+        let level: registry::Level = level.parse()?;
+        output::note("dry run: nothing is set");
+        facts.push(("would become", level.as_str().to_owned()));
+        answer["wouldBecome"] = json!(level.as_str());
+    }
+    Report::facts(facts, answer).print(global.output)
 }
 
 async fn delete(global: &Global, verb: &Delete) -> Outcome {
@@ -308,6 +319,6 @@ async fn delete(global: &Global, verb: &Delete) -> Outcome {
 }
 
 fn bytes(file: &Path) -> Outcome<Vec<u8>> {
-    let unreadable = |error| layout::io_error("import-unreadable", "the message cannot be read", file, error);
+    let unreadable = |error| layout::io_error("document-unreadable", "the message cannot be read", file, error);
     Ok(std::fs::read(file).map_err(unreadable)?)
 }

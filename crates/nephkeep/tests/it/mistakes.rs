@@ -210,6 +210,8 @@ fn each_verb_gives_its_own_advice() {
         (&["knowledge", "import", json][..], "text-form-unknown", ".md"),
         (&["audit", "verify", "--proof", "nofile"], "document-unreadable", "path"),
         (&["intent", "create", "nofile.json"], "document-unreadable", "path"),
+        (&["schema", "register", "intents-value", "nofile.avsc"], "document-unreadable", "path"),
+        (&["schema", "decode", "nofile"], "document-unreadable", "path"),
         (&["audit", "verify", "--log", "/tmp"], "audit-log-unreadable", "--log"),
         (
             &["access", "create", "ops", "--role", "reader", "--to", again.to_str().unwrap()],

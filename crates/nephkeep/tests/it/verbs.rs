@@ -52,6 +52,25 @@ fn principals_do_what_their_roles_allow_until_they_are_revoked() {
 }
 
 #[test]
+fn schemas_are_listed_with_their_form_and_a_level_can_be_tried_dry() {
+    let home = Home::new();
+    home.up();
+    let file =
+        home.write("intent.avsc", r#"{"type":"record","name":"Intent","fields":[{"name":"id","type":"string"}]}"#);
+    home.run(&["schema", "register", "intents-value", file.to_str().unwrap()]).exits(0);
+    let versions = home.run(&["schema", "versions", "intents-value"]).exits(0).out;
+    assert!(versions.lines().nth(1).unwrap().ends_with("AVRO"), "{versions}");
+    let level = |more: &[&str]| home.run(&[&["schema", "level", "intents-value", "-o", "json"], more].concat());
+    let planned = level(&["--set", "full-transitive", "--dry-run"]).exits(0).json();
+    assert_eq!(planned, serde_json::json!({ "compatibilityLevel": "BACKWARD", "wouldBecome": "FULL_TRANSITIVE" }));
+    level(&["--set", "fullest", "--dry-run"]).exits(2);
+    level(&["--dry-run"]).exits(2);
+    assert_eq!(level(&[]).exits(0).json()["compatibilityLevel"], "BACKWARD");
+    level(&["--set", "full-transitive"]).exits(0);
+    assert_eq!(level(&[]).exits(0).json()["compatibilityLevel"], "FULL_TRANSITIVE");
+}
+
+#[test]
 fn a_lost_admin_credential_is_written_anew_at_the_next_start() {
     let home = Home::new();
     home.up();

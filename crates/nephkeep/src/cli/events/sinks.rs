@@ -2,13 +2,14 @@
 
 use super::rows;
 use crate::{
-    cli::Global,
+    cli::{Global, status::cell},
     client::Call,
     exit::Outcome,
     output::{self, Report},
     routes,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use model::{Error, Position};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -94,6 +95,7 @@ struct Letters {
 /// Send a dead letter of a sink again, once
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
+    nephkeep events sinks retry sink/oss intent.lifecycle 0.1-9f86d081884c7d65.42 --dry-run\n  \
     nephkeep events sinks retry sink/oss intent.lifecycle 0.1-9f86d081884c7d65.42")]
 struct Retry {
     /// sink/NAME
@@ -102,6 +104,9 @@ struct Retry {
     topic: String,
     /// The letter's position
     position: String,
+    /// Show the letter and where it would be sent; send nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub async fn run(global: &Global, verb: &Sinks) -> Outcome {
@@ -110,6 +115,7 @@ pub async fn run(global: &Global, verb: &Sinks) -> Outcome {
         Verb::Create(verb) => create(global, verb).await,
         Verb::Delete(verb) => delete(global, verb).await,
         Verb::Letters(verb) => letters(global, verb).await,
+        Verb::Retry(verb) if verb.dry_run => planned(global, verb).await,
         Verb::Retry(verb) => retry(global, verb).await,
     }
 }
@@ -159,6 +165,26 @@ async fn letters(global: &Global, verb: &Letters) -> Outcome {
     let mut listed = global.client()?.send(call).await?.value()?;
     let names = ["topic", "position", "attempts", "time", "reason"];
     Report::new(&names, rows(&listed["dead_letters"], &names), listed["dead_letters"].take()).print(global.output)
+}
+
+/// What `retry` would send again; refused where `retry` is.
+async fn planned(global: &Global, verb: &Retry) -> Outcome {
+    let wrong = || Error::invalid("attribute-value", "here a consumer is sink/NAME").with("given", &verb.consumer);
+    let sink = verb.consumer.strip_prefix("sink/").ok_or_else(wrong)?;
+    let position: Position = verb.position.parse()?;
+    let client = global.client()?;
+    let to = client.send(Call::get(routes::below(routes::SINKS, sink))).await?.value()?["url"].take();
+    let before = Position { n: position.n.saturating_sub(1), ..position };
+    let call = Call::get(routes::DEAD_LETTERS).query("consumer", &verb.consumer).query("after", before);
+    let listed = client.send(call).await?.value()?;
+    let mut letters = listed["dead_letters"].as_array().into_iter().flatten();
+    let is_it = |letter: &&Value| letter["topic"] == *verb.topic && letter["position"] == *position.to_string();
+    let none = || Error::not_found("not-found", "there is no such dead letter").with("consumer", &verb.consumer);
+    let mut letter = letters.find(is_it).ok_or_else(none)?.clone();
+    letter["to"] = to;
+    output::note("dry run: nothing is sent");
+    let names = ["to", "topic", "position", "attempts", "time", "reason"];
+    Report::facts(names.map(|name| (name, cell(&letter[name]))).into(), letter).print(global.output)
 }
 
 async fn retry(global: &Global, verb: &Retry) -> Outcome {

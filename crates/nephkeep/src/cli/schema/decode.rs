@@ -1,6 +1,6 @@
 //! `schema decode`: which schema wrote a message, and what it says.
 
-use super::{Global, bytes, path};
+use super::{Global, bytes, form_of, path};
 use crate::{
     client::{Call, Client},
     exit::Outcome,
@@ -10,7 +10,6 @@ use crate::{
 use clap::Args;
 use model::{Error, Json};
 use registry::{Form, Referenced, wire};
-use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -33,10 +32,10 @@ pub async fn run(global: &Global, verb: &Decode) -> Outcome {
     let message = bytes(&verb.file)?;
     let (id, body) = wire::read(&message)?;
     let client = global.client()?;
-    let at = |rest: &str| Call::new(Method::GET, format!("{}/schemas/ids/{id}{rest}", routes::SCHEMA_REGISTRY));
+    let at = |rest: &str| Call::get(format!("{}/schemas/ids/{id}{rest}", routes::SCHEMA_REGISTRY));
     let schema = client.send(at("")).await?.json()?;
     let subjects = client.send(at("/subjects").query("deleted", true)).await?.value()?;
-    let form: Form = schema.get("schemaType").and_then(Json::as_str).unwrap_or("AVRO").parse()?;
+    let form: Form = form_of(&schema).parse()?;
     let text = schema.get("schema").and_then(Json::as_str).unwrap_or_default();
     let malformed = |why: String| Error::invalid("schema-message-malformed", why).with("id", id);
     let data = match form {
@@ -73,7 +72,7 @@ async fn needed(client: &Client, schema: &Json) -> Outcome<Vec<Referenced>> {
             found.push(known);
             continue;
         }
-        let call = Call::new(Method::GET, path("subjects", &word("subject"), &format!("/versions/{version}")));
+        let call = Call::get(path("subjects", &word("subject"), &format!("/versions/{version}")));
         let there = client.send(call.query("deleted", true)).await?.json()?;
         open.extend(references(&there));
         let text = there.get("schema").and_then(Json::as_str).unwrap_or_default().to_owned();
