@@ -49,7 +49,7 @@ impl From<Output> for Done {
 }
 
 /// A free loopback port below the range that the system gives out by itself. Tests run side by side: each takes the next.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     loop {

@@ -51,15 +51,12 @@ const WAIT_SECONDS: u64 = 20;
 
 pub async fn run(global: &Global, verb: &Consume) -> Outcome {
     let reader = Reader { client: global.client()?, format: global.output, verb };
-    let reading = async {
-        match &verb.group {
-            Some(group) => reader.grouped(group).await,
-            None => reader.alone().await,
-        }
-    };
-    tokio::select! {
-        ended = reading => ended,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+    match &verb.group {
+        Some(group) => reader.grouped(group).await,
+        None => tokio::select! {
+            ended = reader.alone() => ended,
+            () = crate::cli::interrupted() => Ok(()),
+        },
     }
 }
 
@@ -115,7 +112,7 @@ impl Reader<'_> {
         let member = routes::below(&format!("{path}/members"), self.verb.member.as_deref().unwrap_or(&own));
         let done = tokio::select! {
             done = self.as_member(&member) => done,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = crate::cli::interrupted() => Ok(()),
         };
         // Others need not wait for the lease to end.
         self.client.send(Call::new(Method::DELETE, &member)).await?;
