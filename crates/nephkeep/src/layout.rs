@@ -8,9 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The documented port of a local nephkeep.
-pub const PORT: u16 = 7210;
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,

@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(settings.objects, Path::new("/base/objects"));
         assert_eq!(settings.vectors, Path::new("/base/vectors"));
         assert_eq!(settings.metrics, Place::Local("/base/metrics".into()));
-        assert_eq!(settings.listen.port(), layout::PORT);
+        assert_eq!(settings.listen.port(), 7210);
         assert!(settings.listen.ip().is_loopback());
         assert_eq!(settings.slots.len(), 2);
     }

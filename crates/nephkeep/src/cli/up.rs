@@ -5,7 +5,7 @@ use crate::{
     background,
     exit::{Failure, Outcome},
     initialise,
-    layout::{Layout, PORT},
+    layout::Layout,
     output::{self, Report},
     running,
     settings::Settings,
@@ -78,9 +78,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
     let held = running::hold(&layout)?;
     if !layout.is_initialised() && arguments.settings.is_none() {
-        let listen =
-            arguments.listen.map_or_else(|| Settings::parse_default(layout.root()).map(|own| own.listen), Ok)?;
-        wiring::free(listen).await.map_err(Failure::environment)?;
+        wiring::free(listen(&layout, arguments)?).await.map_err(Failure::environment)?;
     }
     initialise::if_empty(&layout, arguments.settings.as_deref())?;
     let mut settings = Settings::load(&layout, arguments.settings.as_deref())?;
@@ -127,13 +125,22 @@ fn ready(global: &Global, layout: &Layout, running: &running::Running, detached:
     Report::facts(facts, value).print(global.output)
 }
 
+/// Where it is to listen; without a settings file, as in the one that is written into an empty directory.
+fn listen(layout: &Layout, arguments: &Arguments) -> Outcome<SocketAddr> {
+    if let Some(listen) = arguments.listen {
+        return Ok(listen);
+    }
+    let settings = if layout.is_initialised() || arguments.settings.is_some() {
+        Settings::load(layout, arguments.settings.as_deref())?
+    } else {
+        Settings::parse_default(layout.root())?
+    };
+    Ok(settings.listen)
+}
+
 fn plan(global: &Global, layout: &Layout, arguments: &Arguments) -> Outcome {
     let initialised = layout.is_initialised();
-    let listen = match (arguments.listen, initialised) {
-        (Some(listen), _) => listen,
-        (None, true) => Settings::load(layout, arguments.settings.as_deref())?.listen,
-        (None, false) => SocketAddr::from(([127, 0, 0, 1], PORT)),
-    };
+    let listen = listen(layout, arguments)?;
     output::note("dry run: nothing was made or started");
     let facts = vec![
         ("directory", layout.root().display().to_string()),

@@ -1,6 +1,6 @@
 //! What needs no server: explain, completions, manual pages, bad command lines.
 
-use super::shared::Home;
+use super::shared::{Done, Home};
 use std::fs;
 
 #[test]
@@ -55,6 +55,15 @@ fn without_a_server_the_verbs_say_so() {
     let down = home.run(&["down"]).exits(1);
     assert!(down.err.contains("error[directory-missing]"), "{}", down.err);
     let plan = home.run(&["up", "--dry-run", "-o", "json"]).exits(0);
-    assert_eq!(plan.json()["initialise"], true);
+    assert_eq!((&plan.json()["initialise"], &plan.json()["listen"]), (&true.into(), &"127.0.0.1:7210".into()));
+    let settings = home.write("own.toml", "[server]\nlisten = \"127.0.0.1:7999\"\n");
+    for (variable, value, listen) in [
+        ("NEPHKEEP_LISTEN", "127.0.0.1:7998", "127.0.0.1:7998"),
+        ("NEPHKEEP_SETTINGS", settings.to_str().unwrap(), "127.0.0.1:7999"),
+    ] {
+        let mut plan = home.command();
+        plan.args(["up", "--dry-run", "-o", "json"]).env(variable, value);
+        assert_eq!(Done::from(plan.output().unwrap()).exits(0).json()["listen"], listen, "{variable}");
+    }
     assert!(!home.directory().exists());
 }
