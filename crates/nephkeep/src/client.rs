@@ -269,14 +269,14 @@ fn problem(status: StatusCode, headers: &HeaderMap, text: &str) -> Error {
         message.push_str(&crate::output::printable(&format!(" [{name}: {fact}]")));
     }
     let beside = headers.get("error-code").and_then(|code| code.to_str().ok()).unwrap_or("");
-    let code = match word("errorType") {
-        _ if !beside.is_empty() => beside,
-        "bad_data" if word("code").is_empty() => "promql-malformed",
-        "execution" if word("code").is_empty() => "promql-failed",
-        "timeout" | "canceled" if word("code").is_empty() => "metrics-timeout",
-        _ => word("code"),
+    let of_the_engine = match word("errorType") {
+        "bad_data" => "promql-malformed",
+        "execution" => "promql-failed",
+        "timeout" | "canceled" => "metrics-timeout",
+        _ => "",
     };
-    match known(code) {
+    let code = [beside, word("code"), of_the_engine].into_iter().find(|code| !code.is_empty());
+    match code.and_then(known) {
         Some(code) => Error::new(kind, code, message),
         None => Error::new(kind, "server-refused", message).with("status", status.as_u16()),
     }

@@ -36,15 +36,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 
 /// The page without its marks: headings on lines of their own, as everywhere else on this command line.
 fn plain(page: &str) -> String {
-    let line = |line: &str| line.trim_start_matches('#').trim_start().to_owned();
-    let shown = |text: &str| if text.starts_with('#') { line(text) } else { format!("  {text}") };
-    let lines = page.lines().filter(|line| !line.is_empty()).map(shown);
-    lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace("\nCause", "\n\nCause")
-        .replace("\nCheck", "\n\nCheck")
-        .replace("\nRemedy", "\n\nRemedy")
+    let shown = |line: &str| match line.trim_start_matches('#').trim_start() {
+        heading if line.starts_with("##") => format!("\n{heading}"),
+        title if line.starts_with('#') => title.to_owned(),
+        _ => format!("  {line}"),
+    };
+    page.lines().filter(|line| !line.is_empty()).map(shown).collect::<Vec<_>>().join("\n")
 }
 
 fn page_report(code: &str, page: &str) -> Report {

@@ -30,12 +30,6 @@ pub async fn run(global: &Global, verb: &Watch) -> Outcome {
         Some(position) => Some(position.to_owned()),
         None => Some(super::super::status::published(&client).await?),
     };
-    if let Some(Ok(after)) = verb.from.as_deref().filter(|from| *from != "start").map(str::parse::<model::Position>) {
-        let head: model::Position = super::super::status::published(&client).await?.parse()?;
-        if after.incarnation == head.incarnation && after.n > head.n {
-            output::note(&format!("the log ends at {head}, before this position: waiting for what comes after it"));
-        }
-    }
     let call = Call::get(routes::WATCH).query("kind", "intent").maybe("after", after);
     let mut left = verb.count.unwrap_or(u64::MAX);
     let format = global.output;
