@@ -32,7 +32,7 @@ enum Verb {
 /// List the topics of the policy
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep events topics\n  nephkeep events topics -o json\n\n\
-    The policy is built in; `[events] topics` of settings.toml names another one.")]
+    The policy is built in; `[events] topics` of nephkeep.toml names another one.")]
 struct Topics {}
 
 pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
