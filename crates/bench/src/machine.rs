@@ -9,6 +9,10 @@ use std::{
     time::Instant,
 };
 
+/// Of all processor time, what others may use during a run that counts.
+pub const FOREIGN_MAX: f64 = 0.10;
+/// How often a disturbed run is repeated, over all rounds of a row.
+pub const REPEATS_MAX: usize = 30;
 /// Of `/proc/PID/stat`; the kernel's unit for user space has been 1/100 s for ever.
 const TICKS_PER_SECOND: f64 = 100.0;
 

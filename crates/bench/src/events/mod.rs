@@ -9,7 +9,7 @@ mod inside;
 
 use crate::{
     Verdict,
-    machine::{self, Used},
+    machine::{self, FOREIGN_MAX, REPEATS_MAX, Used},
     results::{self, Row, grouped, median},
     stand::{Place, Stand},
 };
@@ -19,8 +19,6 @@ use operations::drill::latency::Percentiles;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-const FOREIGN_MAX: f64 = 0.10;
-const REPEATS_MAX: usize = 30;
 const WRITES: f64 = 5_000.0;
 
 #[derive(Debug, Args)]

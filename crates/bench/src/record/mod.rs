@@ -10,7 +10,9 @@ mod peers;
 mod rows;
 
 use crate::{
-    Verdict, machine, results,
+    Verdict,
+    machine::{self, FOREIGN_MAX},
+    results,
     stand::{Place, Stand},
 };
 use clap::Args;
@@ -22,8 +24,6 @@ use rows::{Figures, Sample};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Of all processor time, what others may use during a run.
-const FOREIGN_MAX: f64 = 0.10;
 const CLIENTS: [usize; 3] = [8, 64, 256];
 const AUDITED: &str = "nephkeep_audit_positions_total";
 /// Enough that none is read twice in one run.

@@ -1,16 +1,13 @@
 //! Samples, their medians, and the rows of the promises.
 
 use crate::{
-    machine::Used,
+    machine::{REPEATS_MAX, Used},
     results::{Outcome, Row, grouped, median},
     stand::Run,
 };
 use operations::drill::latency::Percentiles;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
-
-/// How often a disturbed run is repeated, over all rounds of a row.
-const REPEATS_MAX: usize = 30;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
