@@ -3,6 +3,7 @@
 
 mod audit_log;
 mod events;
+mod home;
 mod import;
 mod isolation;
 mod machine;
@@ -14,7 +15,9 @@ mod stand;
 mod vectors;
 
 use clap::{Parser, Subcommand};
+use model::Error;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -58,19 +61,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Interrupted, the verb is dropped, and with it what it had started. The disk of a power cut goes on meanwhile: it
+    // ends with its input.
     let verdict = runtime.block_on(async {
-        match arguments.verb {
-            Verb::Record(arguments) => Box::pin(record::run(arguments)).await,
-            Verb::Import(arguments) => Box::pin(import::run(arguments)).await,
-            Verb::Audit(arguments) => audit_log::run(arguments).await,
-            Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
-            Verb::Events(arguments) => Box::pin(events::run(arguments)).await,
-            Verb::Metrics(arguments) => Box::pin(metrics::run(arguments)).await,
-            Verb::PowerCut(arguments) => power_cut::run(arguments).await,
-            Verb::Isolation(arguments) => isolation::run(arguments).await,
-            Verb::ServeDisk(arguments) => power_cut::serve(&arguments),
+        tokio::select! {
+            biased;
+            error = interruption() => Err(error),
+            verdict = run(arguments.verb) => verdict,
         }
     });
+    // A load that still runs on a thread of its own is not waited for: its server is gone.
+    runtime.shutdown_background();
     match verdict {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -79,4 +80,32 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(verb: Verb) -> Verdict {
+    match verb {
+        Verb::Record(arguments) => Box::pin(record::run(arguments)).await,
+        Verb::Import(arguments) => Box::pin(import::run(arguments)).await,
+        Verb::Audit(arguments) => audit_log::run(arguments).await,
+        Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
+        Verb::Events(arguments) => Box::pin(events::run(arguments)).await,
+        Verb::Metrics(arguments) => Box::pin(metrics::run(arguments)).await,
+        Verb::PowerCut(arguments) => power_cut::run(arguments).await,
+        Verb::Isolation(arguments) => isolation::run(arguments).await,
+        Verb::ServeDisk(arguments) => power_cut::serve(&arguments),
+    }
+}
+
+/// Returns once the bench is told to end.
+async fn interruption() -> Error {
+    let deaf = |error| stand::failed("signals cannot be heard").caused_by(error);
+    let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(told), Ok(interrupted)) => (told, interrupted),
+        (Err(error), _) | (_, Err(error)) => return deaf(error),
+    };
+    tokio::select! {
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+    }
+    stand::failed("interrupted")
 }

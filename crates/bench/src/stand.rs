@@ -1,7 +1,7 @@
 //! What is measured: the release binary on a directory of its own, and the external load with one thread.
 
 use crate::{
-    isolation::binary,
+    home::Home,
     machine::{self, Sampler, Used},
 };
 use ledger::server::Local;
@@ -15,9 +15,10 @@ use operations::drill::{
 use serde_json::Value;
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -58,6 +59,8 @@ pub fn failed(what: impl Into<String>) -> Error {
 /// A nephkeep under measurement.
 #[derive(Debug)]
 pub struct Stand {
+    /// Dropped first: its guard asks a server to stop that the site would kill.
+    _home: Home,
     pub site: Site,
     /// How long the first start took, initdb included, and a start on what was there then.
     pub first_start: Duration,
@@ -83,10 +86,8 @@ impl Run {
 
 impl Stand {
     pub async fn start(place: &Path) -> Result<Self> {
-        let program = binary::build(false)?;
-        let root = place.join("nephkeep");
-        let layout = layout(program, root.clone());
-        let mut site = Site::new(layout, vec!["up".into(), root.into()], Vec::new());
+        let home = Home::make(place, "bench")?;
+        let mut site = home.site(&[]);
         let begun = Instant::now();
         site.start().await?;
         let first_start = begun.elapsed();
@@ -95,7 +96,7 @@ impl Stand {
         site.start().await?;
         let second_start = begun.elapsed();
         let seed = u64::from(std::process::id()) << 20;
-        Ok(Self { site, first_start, second_start, next_seed: seed })
+        Ok(Self { _home: home, site, first_start, second_start, next_seed: seed })
     }
 
     /// The cache is empty afterwards.
@@ -135,7 +136,7 @@ impl Stand {
         };
         let (server, database) = (self.site.pid(), self.database());
         let sampler = Sampler::begin();
-        let summary = on_one_thread(load, Arc::default()).await?;
+        let summary = on_one_thread(|| load::run(load, Arc::default())).await?;
         let used = sampler.end(server, &database);
         if summary.answered == 0 {
             return Err(failed("nothing was answered").with("refused", format!("{:?}", summary.refused)));
@@ -159,7 +160,7 @@ impl Stand {
             abandon_per_mille: 0,
             ack_file: None,
         };
-        on_one_thread(load, Arc::default()).await
+        on_one_thread(|| load::run(load, Arc::default())).await
     }
 
     /// Paths of this many stored intents.
@@ -181,7 +182,7 @@ impl Stand {
     /// Stores configuration documents of 2 kB (internal) and gives their paths.
     pub async fn configuration_paths(&self, count: u64) -> Result<Vec<String>> {
         let target = self.site.target()?;
-        let mut connection = connect(&target).await?;
+        let mut connection = connect(target.server, PATIENCE).await?;
         let mut paths = Vec::new();
         for number in 0..count {
             let path = format!("/api/v1/configuration/bench/document-{number}");
@@ -207,7 +208,7 @@ impl Stand {
 
 /// The body, and where the next page is.
 async fn get(target: &Target, path: &str) -> Result<(Vec<u8>, Option<String>)> {
-    let mut connection = connect(target).await?;
+    let mut connection = connect(target.server, PATIENCE).await?;
     let request = Request { method: "GET", path, if_match: None, idempotency_key: None, body: "" };
     let answer = connection.ask(&request.bytes(target)).await.map_err(|error| failed(format!("{path}: {error:?}")))?;
     if answer.status != 200 {
@@ -220,18 +221,18 @@ async fn get(target: &Target, path: &str) -> Result<(Vec<u8>, Option<String>)> {
     Ok((answer.body, next))
 }
 
-async fn connect(target: &Target) -> Result<Connection> {
-    Connection::open(target.server, PATIENCE).await.map_err(|error| failed("no connection").caused_by(error))
+pub async fn connect(server: SocketAddr, patience: Duration) -> Result<Connection> {
+    let opened = Connection::open(server, patience).await;
+    opened.map_err(|error| failed("no connection").with("server", server).caused_by(error))
 }
 
-/// The load is one thread, as an external client would be.
-pub async fn on_one_thread(load: Load, stop: Arc<AtomicBool>) -> Result<Summary> {
+/// A client of one thread and a runtime of its own, as an external one would be.
+pub async fn on_one_thread<T: Send + 'static>(client: impl AsyncFnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let ran = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| failed("no runtime for the load").caused_by(error))?;
-        runtime.block_on(load::run(load, stop))
+        runtime.map_err(|error| failed("no runtime for a client").caused_by(error))?.block_on(client())
     });
-    ran.await.map_err(|error| Error::bug("the load ended unexpectedly").caused_by(error))?
+    ran.await.map_err(|error| Error::bug("a client ended unexpectedly").caused_by(error))?
 }
 
 /// Where an installation has what; the same as in the `nephkeep` crate, whose `up` is what runs here.

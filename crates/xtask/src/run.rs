@@ -1,6 +1,6 @@
 //! Chores that start other programs.
 
-use std::{path::Path, process::Command};
+use std::{os::unix::process::CommandExt, path::Path, process::Command};
 
 type Outcome = Result<(), String>;
 
@@ -21,12 +21,17 @@ pub fn bench(root: &Path, name: &str, rest: &[String]) -> Outcome {
         args.push(name);
     }
     args.extend(rest.iter().map(String::as_str));
-    cargo(root, &args)
+    // In this process's place: who interrupts `cargo x bench` interrupts the bench, which then ends its servers.
+    let error = Command::new(program_of_cargo()).args(&args).current_dir(root).exec();
+    Err(format!("`cargo {}` did not start: {error}", args.join(" ")))
+}
+
+fn program_of_cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Outcome {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    program(root, &cargo, args)
+    program(root, &program_of_cargo(), args)
 }
 
 fn program(root: &Path, name: &str, args: &[&str]) -> Outcome {

@@ -3,7 +3,7 @@
 use super::{Sample, WRITES, since};
 use crate::{
     machine::Sampler,
-    stand::{Stand, failed},
+    stand::{Stand, connect, failed, on_one_thread},
 };
 use jiff::Timestamp;
 use model::{Error, Result};
@@ -57,8 +57,7 @@ async fn ask(
 
 impl Member {
     async fn join(target: &Target) -> Result<Self> {
-        let connection = Connection::open(target.server, PATIENCE).await;
-        let mut connection = connection.map_err(|error| failed("no connection").caused_by(error))?;
+        let mut connection = connect(target.server, PATIENCE).await?;
         ask(&mut connection, target, "PUT", MEMBER, r#"{"lease_seconds":300}"#).await?;
         Ok(Self { target: target.clone(), connection, reached: None })
     }
@@ -83,17 +82,15 @@ impl Member {
 impl Reader {
     pub async fn join(stand: &Stand) -> Result<Self> {
         let target = stand.site.target()?;
-        let mut connection = Connection::open(target.server, PATIENCE).await;
-        let connection = connection.as_mut().map_err(|error| failed("no connection").with("why", error))?;
-        ask(connection, &target, "PUT", GROUP, r#"{"topics":["intent.lifecycle"]}"#).await?;
+        let mut connection = connect(target.server, PATIENCE).await?;
+        ask(&mut connection, &target, "PUT", GROUP, r#"{"topics":["intent.lifecycle"]}"#).await?;
         Ok(Self { target })
     }
 
     /// The first `count` events of the log, counted in the bytes that came.
     pub async fn read_all(&self, stand: &Stand, count: u64) -> Result<Sample> {
         let (sampler, target) = (Sampler::begin(), self.target.clone());
-        // The client is one thread, as an external one would be.
-        let (read, elapsed) = apart(async move {
+        let (read, elapsed) = on_one_thread(async move || {
             let mut member = moved(&target, "earliest").await?;
             let (begun, mut read) = (Instant::now(), 0);
             while read < count {
@@ -114,7 +111,7 @@ impl Reader {
     pub async fn soon(&self, stand: &mut Stand, seconds: f64) -> Result<Sample> {
         let (stop, (ready, is_ready)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
         let (stopped, target) = (Arc::clone(&stop), self.target.clone());
-        let reading = tokio::spawn(apart(async move {
+        let reading = tokio::spawn(on_one_thread(async move || {
             let (mut member, mut latencies) = (moved(&target, "latest").await?, Latencies::default());
             let _heard = ready.send(());
             loop {
@@ -162,15 +159,6 @@ fn micros(text: &[u8]) -> Result<u64> {
     let time = std::str::from_utf8(&text[..end]).ok().and_then(|text| text.parse::<Timestamp>().ok());
     let time = time.and_then(|time| u64::try_from(time.as_microsecond()).ok());
     time.ok_or_else(|| failed("an event without a time"))
-}
-
-/// On a thread and a runtime of its own.
-async fn apart<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    let ran = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| failed("no runtime for the reader").caused_by(error))?.block_on(work)
-    });
-    ran.await.map_err(|error| Error::bug("a reader ended unexpectedly").caused_by(error))?
 }
 
 #[cfg(test)]

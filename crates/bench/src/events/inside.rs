@@ -1,7 +1,7 @@
 //! In process: a record of its own, writers and a member of a group beside it.
 
 use super::{Sample, WRITES, since};
-use crate::{machine::Sampler, stand::failed};
+use crate::{home::Home, machine::Sampler, stand::failed};
 use audit::TransparencyLog;
 use bytes::Bytes;
 use keys::Keystore;
@@ -39,6 +39,8 @@ pub struct Inside {
     events: Events,
     access: Access,
     written: u64,
+    /// Dropped last: the guard waits until nobody has the record.
+    _home: Home,
 }
 
 fn access() -> Result<Access> {
@@ -66,14 +68,14 @@ fn write(access: &Access, number: u64) -> Result<Write> {
 
 impl Inside {
     pub async fn start(place: &Path) -> Result<Self> {
-        let root = place.join("inside");
-        std::fs::create_dir(&root).map_err(|error| failed("no directory for the record").caused_by(error))?;
+        let home = Home::make(place, "inside")?;
+        let root = home.without_server()?;
         let local = Local::start(&root.join("record"), LocalOptions::default()).await?;
         let (keystore, _) = Keystore::create(&keys::Settings::under(&root.join("keys")))?;
         let (keystore, log) = (Arc::new(keystore), Arc::new(TransparencyLog::open(&root.join("log"))?));
         let ledger = opened(&root, RING, &keystore, &log).await?;
         let events = Events::new(&ledger, Topics::read(BUILT_IN)?);
-        Ok(Self { root, local, log, keystore, ledger, events, access: access()?, written: 0 })
+        Ok(Self { root, local, log, keystore, ledger, events, access: access()?, written: 0, _home: home })
     }
 
     /// The same record without anything in memory.

@@ -1,13 +1,13 @@
 //! What is written to: the same program alone, and an installation with its own two.
 
 use super::sender::{Message, Sender};
-use crate::stand::failed;
+use crate::{
+    home::Home,
+    stand::{connect, failed},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use model::Result;
-use operations::drill::{
-    site::{Layout, Site},
-    wire::Connection,
-};
+use operations::drill::{site::Site, wire::Connection};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// For an answer: the long queries take their time.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One Prometheus with the flags of ours, without a password.
 pub struct Alone {
@@ -82,18 +84,20 @@ impl Drop for Alone {
 
 /// An installation whose own page is not kept.
 pub struct Door {
+    /// Dropped first, as in a stand.
+    _home: Home,
     site: Site,
     metrics: PathBuf,
 }
 
 impl Door {
-    pub async fn start(layout: Layout) -> Result<Self> {
-        let (root, metrics) = (layout.root.clone(), layout.root.join("metrics"));
+    pub async fn start(place: &Path) -> Result<Self> {
+        let home = Home::make(place, "bench")?;
         let variables = [("NEPHKEEP_METRICS", "prometheus+local:metrics"), ("NEPHKEEP_METRICS_SCRAPE_SECONDS", "0")];
-        let variables = variables.map(|(name, value)| (name.into(), value.into())).to_vec();
-        let mut site = Site::new(layout, vec!["up".into(), root.into()], variables);
+        let mut site = home.site(&variables);
+        let metrics = site.layout.root.join("metrics");
         site.start().await?;
-        let door = Self { site, metrics };
+        let door = Self { _home: home, site, metrics };
         let begun = Instant::now();
         while !door.is_ready().await {
             if begun.elapsed() > READY_LIMIT {
@@ -115,7 +119,7 @@ impl Door {
     }
 
     pub async fn connection(&self) -> Result<Connection> {
-        connect(self.site.target()?.server).await
+        connect(self.site.target()?.server, PATIENCE).await
     }
 
     pub fn head(&self, path: &str) -> Result<String> {
@@ -159,11 +163,6 @@ impl Door {
     pub async fn stop(&mut self) -> Result<()> {
         self.site.stop().await
     }
-}
-
-pub async fn connect(address: SocketAddr) -> Result<Connection> {
-    let connection = Connection::open(address, Duration::from_secs(120)).await;
-    connection.map_err(|error| failed("no connection").caused_by(error))
 }
 
 /// The body of a good answer.

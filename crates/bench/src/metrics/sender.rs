@@ -1,8 +1,7 @@
 //! A sender of remote write: made-up series, both messages, a few connections that each have their own series.
 
-use crate::stand::failed;
+use crate::stand::{connect, failed};
 use model::Result;
-use operations::drill::wire::Connection;
 use prost::Message as _;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use testkit::prometheus::{Label, Request1, Request2, Sample, Series1, Series2};
@@ -85,8 +84,7 @@ impl Sender {
     }
 
     async fn share(&self, series: &[Series], (from_ms, step_ms): (i64, i64), count: i64) -> Result<Sent> {
-        let connection = Connection::open(self.server, PATIENCE).await;
-        let mut connection = connection.map_err(|error| failed("no connection to write on").caused_by(error))?;
+        let mut connection = connect(self.server, PATIENCE).await?;
         let mut sent = Sent::default();
         let mut batches: Vec<Batch> = series.chunks(BATCH).map(|part| Batch::new(self.message, part)).collect();
         for round in 0..count {

@@ -10,7 +10,7 @@ use model::{Error, Result};
 use operations::drill::{
     account::{Account, account},
     ackfile, faults, gather,
-    load::Load,
+    load::{self, Load},
     site::Site,
     work::{Target, Work},
 };
@@ -57,7 +57,10 @@ pub async fn run(arguments: &Arguments) -> Result<Tally> {
         let seed = arguments.seed + round;
         let acks = place.path().join(format!("acks-{round}"));
         let stop = Arc::new(AtomicBool::new(false));
-        let load = tokio::spawn(on_one_thread(load(&site.target()?, seed, &acks), stop.clone()));
+        let load = {
+            let (load, stop) = (load(&site.target()?, seed, &acks), stop.clone());
+            tokio::spawn(on_one_thread(|| load::run(load, stop)))
+        };
         loads.push((seed, acks));
         sleep(Duration::from_secs_f64(arguments.seconds)).await;
         let unsynced = if seed.is_multiple_of(2) { Unsynced::Coin { seed } } else { Unsynced::Forgotten };

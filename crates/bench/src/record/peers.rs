@@ -1,6 +1,7 @@
 //! The peers: pgbench on a PostgreSQL with the same settings and disk, and etcd where it is installed.
 
 use crate::{
+    home::Home,
     machine::{Sampler, Used},
     stand::failed,
 };
@@ -43,6 +44,8 @@ pub struct Peer {
     server: Local,
     files: PathBuf,
     pgbench: PathBuf,
+    /// Dropped last: the guard waits until nobody has the server's directory.
+    _home: Home,
 }
 
 /// One pgbench run.
@@ -70,12 +73,14 @@ impl Peer {
     pub async fn start(place: &Path) -> Result<Self> {
         // As ours, but with room for 256 clients.
         let extra = vec![("max_connections".to_owned(), "300".to_owned())];
-        let server = Local::start(&place.join("peer"), LocalOptions { extra, ..LocalOptions::default() }).await?;
+        let home = Home::make(place, "peer")?;
+        let directory = home.without_server()?.join("record");
+        let server = Local::start(&directory, LocalOptions { extra, ..LocalOptions::default() }).await?;
         let files = place.join("pgbench");
         let beside = Local::find_binaries()?.program("pgbench");
         let pgbench = if beside.exists() { beside } else { "pgbench".into() };
         fs::create_dir(&files).map_err(|error| failed("no directory for pgbench").caused_by(error))?;
-        let peer = Self { server, files, pgbench };
+        let peer = Self { server, files, pgbench, _home: home };
         peer.prepare().await?;
         Ok(peer)
     }
