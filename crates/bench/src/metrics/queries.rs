@@ -1,9 +1,12 @@
 //! Range queries: long ones over everything, and short ones at the door and at the engine in turn.
 
-use super::engines::{self, Door};
+use super::{
+    DISTURBED,
+    engines::{self, Door},
+};
 use crate::{
     results::{Row, grouped, median, p95},
-    stand::failed,
+    stand::{connect, failed},
 };
 use model::Result;
 use serde_json::{Value, json};
@@ -15,7 +18,6 @@ const SHORT: usize = 300;
 
 #[derive(Debug)]
 pub struct Asked {
-    days: i64,
     /// Seconds, at 360 points and at one an hour.
     coarse_s: f64,
     fine_s: f64,
@@ -37,7 +39,7 @@ pub async fn ask(door: &Door, from_ms: i64, to_ms: i64) -> Result<Asked> {
     let fine_s = long(door, &span(all, from_ms, 3_600)).await?;
     let one = span("bench_cell_metric_0{cell=\"cell-00000\"}", to_ms - 6 * 3_600_000, 60);
     let (door_ms, engine_ms) = in_turn(door, &one).await?;
-    Ok(Asked { days: (to_ms - from_ms) / 86_400_000, coarse_s, fine_s, door_ms, engine_ms })
+    Ok(Asked { coarse_s, fine_s, door_ms, engine_ms })
 }
 
 /// The middle of a few.
@@ -62,7 +64,7 @@ async fn in_turn(door: &Door, form: &str) -> Result<(Times, Times)> {
     let ours = door.head(&format!("/prometheus/api/v1/query_range?{form}"))?;
     let theirs =
         format!("GET /api/v1/query_range?{form} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {login}\r\n\r\n");
-    let (mut to_door, mut to_engine) = (door.connection().await?, engines::connect(address).await?);
+    let (mut to_door, mut to_engine) = (door.connection().await?, connect(address, engines::PATIENCE).await?);
     let (mut door_ms, mut engine_ms) = (Vec::new(), Vec::new());
     for _ in 0..SHORT {
         let begun = Instant::now();
@@ -76,33 +78,26 @@ async fn in_turn(door: &Door, form: &str) -> Result<(Times, Times)> {
     Ok((told(door_ms), told(engine_ms)))
 }
 
-impl Asked {
-    pub fn rows(&self, series: usize) -> Vec<Row> {
-        let (added, added_95) = (self.door_ms.0 - self.engine_ms.0, self.door_ms.1 - self.engine_ms.1);
-        vec![
-            Row::new(
-                format!(
-                    "query_range over {} days, {} series in one sum, 360 points",
-                    self.days,
-                    grouped(series as f64)
-                ),
-                "< 1 s",
-                format!("{:.2} s", self.coarse_s),
-                self.coarse_s < 1.0,
-            ),
-            Row::new("the same, a point an hour", "told", format!("{:.2} s", self.fine_s), true),
-            Row::new(
-                "what our door adds to a query_range of one series, 360 points",
-                "≤ 2 ms",
-                format!(
-                    "{added:.2} ms in the middle, {added_95:.2} ms at P95 ({:.2} ms after {:.2} ms)",
-                    self.door_ms.0, self.engine_ms.0
-                ),
-                added <= 2.0,
-            ),
-        ]
-    }
+pub fn rows(asked: Option<&Asked>, series: usize, days: i64) -> Vec<Row> {
+    let row = |work: &str, target: &str, told: &dyn Fn(&Asked) -> (String, bool)| match asked.map(told) {
+        Some((told, met)) => Row::new(work, target, told, met),
+        None => Row::not_measured(work, target, DISTURBED),
+    };
+    let long = format!("query_range over {days} days, {} series in one sum, 360 points", grouped(series as f64));
+    vec![
+        row(&long, "< 1 s", &|asked| (format!("{:.2} s", asked.coarse_s), asked.coarse_s < 1.0)),
+        row("the same, a point an hour", "told", &|asked| (format!("{:.2} s", asked.fine_s), true)),
+        row("what our door adds to a query_range of one series, 360 points", "≤ 2 ms", &|asked| {
+            let ((door, door_95), (engine, engine_95)) = (asked.door_ms, asked.engine_ms);
+            let (added, added_95) = (door - engine, door_95 - engine_95);
+            let told =
+                format!("{added:.2} ms in the middle, {added_95:.2} ms at P95 ({door:.2} ms after {engine:.2} ms)");
+            (told, added <= 2.0)
+        }),
+    ]
+}
 
+impl Asked {
     pub fn details(&self) -> Value {
         json!({ "coarse_s": self.coarse_s, "fine_s": self.fine_s,
             "door_ms": [self.door_ms.0, self.door_ms.1], "engine_ms": [self.engine_ms.0, self.engine_ms.1] })
