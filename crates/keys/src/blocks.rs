@@ -37,12 +37,6 @@ pub struct Blocks {
     failed: Mutex<Option<Failed>>,
 }
 
-/// The same error for another caller; its cause stays with the first.
-fn again(error: &Error) -> Error {
-    let same = Error::new(error.kind(), error.code(), error.message());
-    error.context().iter().fold(same, |same, (name, value)| same.with(name, value))
-}
-
 impl Blocks {
     /// `behind`: why no block can be written as the keystore is found.
     pub fn new(behind: Option<Error>) -> Self {
@@ -52,7 +46,7 @@ impl Blocks {
 
     /// Why no key can be handed out. It stands until a block is written, by whoever asks for a key or by `probe`.
     pub fn failing(&self) -> Option<Error> {
-        self.failed.lock().as_ref().map(|failed| again(&failed.error))
+        self.failed.lock().as_ref().map(|failed| failed.error.again())
     }
 
     /// Tries again, unless somebody just did, so that the end of the cause needs nobody to write.
@@ -70,10 +64,10 @@ impl Blocks {
     fn next_block(&self, allocator: &mut Allocator, inner: &Inner) -> Result<Range<u64>> {
         let lately = |failed: &&Failed| failed.at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
         if let Some(failed) = self.failed.lock().as_ref().filter(lately) {
-            return Err(again(&failed.error));
+            return Err(failed.error.again());
         }
         let block = allocator.next_block(inner);
-        let failed = block.as_ref().err().map(|error| Failed { at: Some(Instant::now()), error: again(error) });
+        let failed = block.as_ref().err().map(|error| Failed { at: Some(Instant::now()), error: error.again() });
         if let Some(Failed { error, .. }) = &failed {
             tracing::warn!(code = error.code(), %error, "no key block can be written");
         }

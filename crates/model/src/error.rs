@@ -85,6 +85,13 @@ impl Error {
         self.inner.source = Some(source.into());
         self
     }
+    /// The same error for another caller; its cause stays with the first.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Inner { kind, code, ref message, ref context, source: _ } = *self.inner;
+        let (message, context) = (message.clone(), context.clone());
+        Self { inner: Box::new(Inner { kind, code, message, context, source: None }) }
+    }
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
@@ -143,5 +150,8 @@ mod tests {
         assert_eq!(error.to_string(), "the intent has changed [current: 7]: why");
         assert_eq!(error.fact("current"), Some("7"));
         assert_eq!(error.kind(), ErrorKind::Conflict);
+        let again = error.again();
+        assert_eq!((again.kind(), again.code()), (error.kind(), error.code()));
+        assert_eq!(again.to_string(), "the intent has changed [current: 7]", "its cause stays with the first");
     }
 }

@@ -24,6 +24,15 @@ pub struct Position {
     pub n: u64,
 }
 
+impl Position {
+    /// A position is later when its life is, or its number within one life. Of positions of one log; no order of its own,
+    /// so that nobody compares those of two.
+    #[must_use]
+    pub fn order(self) -> (u32, u64) {
+        (self.incarnation.ordinal, self.n)
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:016x}", self.ordinal, self.random)
@@ -84,6 +93,12 @@ mod tests {
         let text = position.to_string();
         assert_eq!(text, "3.2-000000000000000f.18446744073709551615");
         assert_eq!(text.parse::<Position>().ok(), Some(position));
+    }
+
+    #[test]
+    fn a_later_life_goes_before_a_higher_number() {
+        let at = |ordinal, random, n| Position { shard: Shard(0), incarnation: Incarnation { ordinal, random }, n };
+        assert!(at(2, 1, 4).order() > at(1, 9, 5).order() && at(1, 1, 5).order() > at(1, 9, 4).order());
     }
 
     #[test]

@@ -51,11 +51,6 @@ struct Known {
 /// The purpose of a request that states none.
 pub const PURPOSE_UNSTATED: &str = "unstated";
 
-/// A position is later when its life is, or its number within one life.
-fn order(position: Position) -> (u32, u64) {
-    (position.incarnation.ordinal, position.n)
-}
-
 impl Known {
     fn forget(&mut self, key: &ResourceKey) {
         if let Some((_, Some(hash))) = self.by_key.remove(key) {
@@ -64,8 +59,8 @@ impl Known {
     }
 
     fn learn(&mut self, identity: &Identity) {
-        let known = self.by_key.get(&identity.key).map(|(position, _)| order(*position));
-        if known.is_some_and(|known| known >= order(identity.position)) {
+        let known = self.by_key.get(&identity.key).map(|(position, _)| position.order());
+        if known.is_some_and(|known| known >= identity.position.order()) {
             return;
         }
         self.forget(&identity.key);
@@ -105,7 +100,7 @@ impl Directory {
     pub fn replace(&self, all: &[Identity], at: Position) {
         let mut known = self.0.write();
         let listed = |key: &ResourceKey| all.iter().any(|identity| identity.key == *key);
-        let gone = known.by_key.iter().filter(|(key, (position, _))| order(*position) <= order(at) && !listed(key));
+        let gone = known.by_key.iter().filter(|(key, (position, _))| position.order() <= at.order() && !listed(key));
         let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
         gone.iter().for_each(|key| known.forget(key));
         all.iter().for_each(|identity| known.learn(identity));
