@@ -4,7 +4,7 @@
 use super::{
     code::Rotation,
     file::{Found, Reader, unusable},
-    frame::{self, Key, Span, Stored, stride},
+    frame::{self, Key, Span, Stored},
     table::{Document, Entry, Table},
 };
 use model::{Position, ResourceKey, Result, Subject, Tenant};
@@ -54,11 +54,6 @@ pub enum Standing {
     After,
 }
 
-/// Of positions of one log: in a later life, or further in the same one.
-pub fn later(a: Position, b: Position) -> bool {
-    (a.incarnation.ordinal, a.n) > (b.incarnation.ordinal, b.n)
-}
-
 impl Contents {
     pub fn empty(file: File, end: u64) -> Self {
         Self {
@@ -80,14 +75,14 @@ impl Contents {
         let held = self.tables.get(&key.tenant).and_then(|table| table.get(place));
         let at = held.map(|held| held.stored.position).or_else(|| self.removed.get(&place).copied());
         match at {
-            Some(at) if later(at, position) => Standing::After,
-            Some(at) if !later(position, at) => Standing::Same(held.map(|held| held.span)),
+            Some(at) if at.order() > position.order() => Standing::After,
+            Some(at) if at.order() == position.order() => Standing::Same(held.map(|held| held.span)),
             _ => Standing::Before,
         }
     }
 
     pub fn reached(&mut self, position: Position) {
-        if self.position.is_none_or(|at| later(position, at)) {
+        if self.position.is_none_or(|at| at.order() < position.order()) {
             self.position = Some(position);
         }
     }
@@ -152,26 +147,27 @@ impl Contents {
         self.end.saturating_sub(self.live + self.kept)
     }
 
-    /// What a compaction writes behind the documents: what is known of keys that are not among them.
-    pub fn remembered(&self, removed: &BTreeMap<u64, Position>, missing: &BTreeSet<u64>) -> Vec<u8> {
-        let mut out = Vec::new();
-        removed.iter().for_each(|(place, position)| frame::put_removed(&mut out, *place, *position));
-        missing.iter().for_each(|place| frame::put_missing(&mut out, *place));
-        if self.lost > 0 {
-            frame::put_lost(&mut out, self.lost);
-        }
-        out
-    }
-
     /// The latest removals; the others have long been passed by every reader of the log.
     pub fn removed_kept(&self) -> BTreeMap<u64, Position> {
         let mut removed: Vec<(u64, Position)> = self.removed.iter().map(|(place, at)| (*place, *at)).collect();
         if removed.len() > REMOVED_KEPT {
-            removed.sort_unstable_by_key(|(_, at)| std::cmp::Reverse((at.incarnation.ordinal, at.n)));
+            removed.sort_unstable_by_key(|(_, at)| std::cmp::Reverse(at.order()));
             removed.truncate(REMOVED_KEPT);
         }
         removed.into_iter().collect()
     }
+}
+
+/// What is written of keys that are not among the documents. Frames of `lost` add up: of one file, each says what no
+/// other in it does.
+pub fn remembered(removed: &BTreeMap<u64, Position>, missing: &BTreeSet<u64>, lost: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    removed.iter().for_each(|(place, position)| frame::put_removed(&mut out, *place, *position));
+    missing.iter().for_each(|place| frame::put_missing(&mut out, *place));
+    if lost > 0 {
+        frame::put_lost(&mut out, lost);
+    }
+    out
 }
 
 /// A file's frames on their way into memory.
@@ -219,9 +215,8 @@ impl Loading<'_> {
         match found {
             Found::Key(place, Key { stored, objects, vectors }) => {
                 self.latest.insert(place, span.at);
-                let (objects_at, stride) = (span.at + objects, stride(self.dimensions));
-                let mut entry =
-                    Entry { stored, place, span, objects_at, stride, codes: Vec::new(), factors: Vec::new() };
+                let objects_at = span.at + objects;
+                let mut entry = Entry { stored, place, span, objects_at, codes: Vec::new(), factors: Vec::new() };
                 entry.encode(self.rotation, vectors.chunks_exact(self.dimensions.max(1)));
                 contents.put(entry);
             }

@@ -157,7 +157,7 @@ impl VectorIndex {
     }
 
     /// The digests of a document's objects, from the file. One that does not open is told apart from every other.
-    fn digests(&self, contents: &Contents, table: &Table, document: &Document) -> Result<Vec<[u8; 32]>> {
+    fn digests(&self, contents: &Contents, document: &Document) -> Result<Vec<[u8; 32]>> {
         let Document { stored, place, .. } = document;
         let digest = |(ordinal, at)| {
             let bound = Bound { place: *place, version: stored.version, ordinal };
@@ -169,7 +169,7 @@ impl VectorIndex {
             let (model, source) = (Arc::clone(&self.header.model), Arc::clone(&stored.source));
             Ok(digest::of_object(&Object { ordinal, body: Body::Vector { model, source, values: values.into() } }))
         };
-        table.places(document).map(digest).collect()
+        document.places(self.header.dimensions).map(digest).collect()
     }
 }
 
@@ -217,7 +217,7 @@ impl Projection for VectorIndex {
         let mut found = Vec::new();
         for table in contents.tables.values() {
             for document in table.live().filter(|document| range.contains(document.place)) {
-                let objects = self.digests(&contents, table, document)?;
+                let objects = self.digests(&contents, document)?;
                 let stored = &document.stored;
                 found.push(digest::entry(&stored.key, stored.version, stored.position, &objects));
             }

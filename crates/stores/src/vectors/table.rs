@@ -3,7 +3,7 @@
 use super::{
     code::{self, Query, Rotation},
     file::vector_at,
-    frame::{Span, Stored},
+    frame::{Span, Stored, stride},
     seal::{Bound, Seal},
     search::{Filter, Hit, Search},
 };
@@ -48,11 +48,18 @@ pub struct Entry {
     pub stored: Stored,
     pub place: u64,
     pub span: Span,
-    /// Where in the file its first object lies, and how far they lie from one another.
+    /// Where in the file its first object lies.
     pub objects_at: u64,
-    pub stride: u64,
     pub codes: Vec<u8>,
     pub factors: Vec<f32>,
+}
+
+impl Document {
+    /// Where its objects lie.
+    pub fn places(&self, dimensions: usize) -> impl Iterator<Item = (u32, u64)> {
+        let (first, each) = (self.objects_at + 4, stride(dimensions));
+        (0_u64..).zip(&self.stored.ordinals).map(move |(number, ordinal)| (*ordinal, first + number * each))
+    }
 }
 
 impl Entry {
@@ -76,8 +83,6 @@ pub struct Table {
     /// By place.
     current: HashMap<u64, u32>,
     dead_rows: usize,
-    /// How far the objects of a document lie from one another.
-    stride: u64,
 }
 
 /// What a search reads the vectors themselves with.
@@ -115,11 +120,7 @@ impl Table {
     /// Replaces whatever the key had, and gives that back.
     pub fn put(&mut self, entry: Entry) -> Option<Document> {
         let before = self.remove(entry.place);
-        let Entry { stored, place, span, objects_at, stride, codes, factors } = entry;
-        if stored.ordinals.is_empty() {
-            return before;
-        }
-        self.stride = stride;
+        let Entry { stored, place, span, objects_at, codes, factors } = entry;
         let document = u32::try_from(self.documents.len()).unwrap_or(u32::MAX);
         let first_row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         grow(&mut self.codes, codes);
@@ -154,12 +155,6 @@ impl Table {
         self.documents.iter().flatten()
     }
 
-    /// Where the objects of a document lie.
-    pub fn places<'t>(&'t self, document: &'t Document) -> impl Iterator<Item = (u32, u64)> + 't {
-        let numbered = (0_u64..).zip(&document.stored.ordinals);
-        numbered.map(|(number, ordinal)| (*ordinal, document.objects_at + number * self.stride + 4))
-    }
-
     fn rows_of(&self, document: &Document) -> Range<usize> {
         let first = document.first_row as usize;
         first..(first + document.stored.ordinals.len()).min(self.rows.len())
@@ -176,7 +171,6 @@ impl Table {
                 place: document.place,
                 span: Span { at, ..document.span },
                 objects_at: at + (document.objects_at - document.span.at),
-                stride: self.stride,
                 codes: self.codes[rows.start * each..rows.end * each].to_vec(),
                 factors: self.factors[rows].to_vec(),
             });
@@ -284,7 +278,8 @@ impl Table {
         for at in rows {
             let Some(document) = &self.documents[self.rows[at as usize] as usize] else { continue };
             let Document { stored, place, first_row, .. } = document;
-            let Some((ordinal, lies_at)) = self.places(document).nth((at - first_row) as usize) else { continue };
+            let object = document.places(reading.dimensions).nth((at - first_row) as usize);
+            let Some((ordinal, lies_at)) = object else { continue };
             let bound = Bound { place: *place, version: stored.version, ordinal };
             let read = vector_at(reading.file, lies_at, reading.dimensions, reading.seal, bound);
             let vector = read.map_err(|error| {
@@ -359,7 +354,7 @@ mod tests {
             };
             let (codes, factors) = ((0..300 * 8).map(|_| (roll() >> 20) as u8).collect(), vec![0.1; 300]);
             let span = Span { at: n, length: 1 };
-            table.put(Entry { stored, place: n, span, objects_at: n, stride: 1, codes, factors });
+            table.put(Entry { stored, place: n, span, objects_at: n, codes, factors });
         }
         table
     }

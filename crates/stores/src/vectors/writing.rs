@@ -2,9 +2,9 @@
 //! dead than alive is written anew.
 
 use super::{
-    contents::{Contents, Standing, Waste},
+    contents::{Contents, Standing, Waste, remembered},
     file::unusable,
-    frame::{self, HEAD, Head, Span, Stored, stride},
+    frame::{self, HEAD, Head, Span, Stored},
     index::VectorIndex,
     table::{Entry, Table},
 };
@@ -42,7 +42,7 @@ impl VectorIndex {
         // Shaping into frames, sealing and coding take time: nobody waits for a lock meanwhile.
         let (mut frames, mut entries) = self.prepared(batch)?;
         let position = self.contents.read().position;
-        let further = position.is_none_or(|at| super::contents::later(batch.through, at));
+        let further = position.is_none_or(|at| at.order() < batch.through.order());
         if entries.is_empty() && !further {
             return Ok(());
         }
@@ -81,9 +81,8 @@ impl VectorIndex {
             }
             let at = frames.len() as u64;
             let put = frame::put_key(&mut frames, &self.seal, place, &stored, &vectors)?;
-            let (span, stride) = (Span { at, length: put.length }, stride(self.header.dimensions));
-            let objects_at = at + put.objects;
-            let mut entry = Entry { stored, place, span, objects_at, stride, codes: Vec::new(), factors: Vec::new() };
+            let (span, objects_at) = (Span { at, length: put.length }, at + put.objects);
+            let mut entry = Entry { stored, place, span, objects_at, codes: Vec::new(), factors: Vec::new() };
             entry.encode(&self.rotation, vectors.into_iter());
             entries.push(entry);
         }
@@ -173,10 +172,12 @@ impl VectorIndex {
             return Ok(erased);
         }
         if damage {
-            // What is known of damaged keys goes with their frames: it is said again.
+            // What is known of damaged keys goes with their frames: it is said again. What was lost before a frame says
+            // already, and it stays: only what goes now is added to it.
             let told = {
                 let contents = self.contents.read();
-                contents.remembered(&contents.removed_kept(), &contents.missing)
+                let nameless = contents.waste.iter().filter(|waste| waste.subject.is_none() && waste.place == 0);
+                remembered(&contents.removed_kept(), &contents.missing, nameless.count() as u64)
             };
             let begins = self.append(&mut writer, &told)?;
             self.contents.write().end = begins + told.len() as u64;
@@ -252,7 +253,7 @@ impl VectorIndex {
             }
         }
         let removed = contents.removed_kept();
-        let told = contents.remembered(&removed, &missing);
+        let told = remembered(&removed, &missing, contents.lost);
         out.put(&told).map_err(failed)?;
         let kept = self.header.length() + told.len() as u64;
         if let Some(position) = contents.position {
@@ -280,7 +281,7 @@ fn last_of_each(changes: &[CopyChange]) -> Vec<&CopyChange> {
             }
             hash_map::Entry::Occupied(known) => {
                 let known = &mut last[*known.get()];
-                if !super::contents::later(known.position, change.position) {
+                if known.position.order() <= change.position.order() {
                     *known = change;
                 }
             }

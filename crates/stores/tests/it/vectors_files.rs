@@ -280,6 +280,32 @@ fn an_erasure_brings_no_older_state_back_and_takes_damage_along() {
     }
 }
 
+/// Each erasure overwrites the damage that it finds, and says of it what it takes away: no more, and no less.
+#[test]
+fn damage_of_which_no_key_is_known_is_counted_once_however_often_something_is_erased() {
+    let root = tempfile::tempdir().unwrap();
+    let path = file(root.path());
+    let changes = [change(1, "a", &[1]), change(3, "c", &[3]), change(5, "e", &[5]), change(7, "g", &[7])];
+    open(root.path()).apply(&batch(changes.to_vec())).unwrap();
+    let frames = frames(&fs::read(&path).unwrap());
+    for (damaged, nameless) in [true, false, true].into_iter().enumerate() {
+        let (from, _, length) = frames[damaged];
+        if nameless {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[from..from + length].fill(0xff);
+            fs::write(&path, bytes).unwrap();
+        } else {
+            flip(&path, from + HEAD + 5);
+        }
+        let index = open(root.path());
+        index.erase(&customer("even")).unwrap();
+        for index in [&index, &open(root.path())] {
+            assert_eq!(index.stats().damaged, damaged + 1);
+        }
+    }
+    assert_eq!(open(root.path()).entries(KeyRange::ALL).unwrap(), expected(&changes[3..]));
+}
+
 #[test]
 fn an_erasure_that_a_power_cut_came_between_is_ended_at_the_next_opening() {
     let root = tempfile::tempdir().unwrap();
