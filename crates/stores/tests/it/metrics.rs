@@ -118,6 +118,14 @@ async fn a_killed_engine_comes_back_with_its_samples_and_nothing_is_left_after_s
     }
 }
 
+/// As a killed supervisor leaves an engine: running in its data directory, and nobody's child.
+fn left(place: &Path) -> std::process::Child {
+    let mut left = std::process::Command::new(Program::find(None).unwrap().path);
+    left.args(["--config.file=../prometheus.yml", "--storage.tsdb.path=.", "--web.listen-address=127.0.0.1:0"]);
+    left.current_dir(place.join("governed/data")).stderr(std::process::Stdio::null()).env_clear();
+    left.spawn().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_supervisor_is_refused_and_orphans_of_a_killed_one_are_ended() {
     if missing() {
@@ -131,13 +139,8 @@ async fn a_second_supervisor_is_refused_and_orphans_of_a_killed_one_are_ended() 
     assert_eq!(second.status().await.kind, "unavailable");
     tier.stop().await.unwrap();
 
-    // As a killed supervisor leaves it: running in its data directory, and nobody holds the lock.
-    let data = place.join("governed/data");
-    let program = Program::find(None).unwrap();
-    let mut orphan = std::process::Command::new(program.path);
-    orphan.args(["--config.file=../prometheus.yml", "--storage.tsdb.path=.", "--web.listen-address=127.0.0.1:0"]);
-    orphan.current_dir(&data).stderr(std::process::Stdio::null()).env_clear();
-    let mut orphan = orphan.spawn().unwrap();
+    // Nobody holds the lock.
+    let mut orphan = left(&place);
     let seen = || Local::left_behind(&place) == [i32::try_from(orphan.id()).unwrap()];
     while !seen() {
         tokio::task::yield_now().await;
@@ -145,6 +148,37 @@ async fn a_second_supervisor_is_refused_and_orphans_of_a_killed_one_are_ended() 
     Local::end_left_behind(&place).await.unwrap();
     orphan.wait().unwrap();
     assert_eq!(Local::left_behind(&place), [0; 0]);
+}
+
+/// Else another supervisor might have begun engines in it by then, and they would be taken for orphans.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_taken_until_everything_in_it_has_ended() {
+    if missing() {
+        return;
+    }
+    let directory = directory();
+    let place = directory.path().join("metrics");
+    let tier = open(directory.path());
+    ready(&tier).await;
+    let mut other = left(&place);
+    let signalled = |wanted: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", other.id())).unwrap();
+        status.lines().any(|line| line == wanted)
+    };
+    // It keeps every signal for later, so what comes after the first one has not begun when that is seen.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&other), rustix::process::Signal::STOP).unwrap();
+    while !signalled("State:\tT (stopped)") {
+        tokio::task::yield_now().await;
+    }
+    let stopping = tokio::spawn(async move { tier.stop().await });
+    while !signalled("ShdPnd:\t0000000000004000") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Local::end_left_behind(&place).await.unwrap_err().code(), "directory-in-use");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    stopping.await.unwrap().unwrap();
+    Local::end_left_behind(&place).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,8 +64,7 @@ impl House {
 /// The running engines. `stop` them; dropped, they are told to stop and not waited for.
 #[derive(Debug)]
 pub struct Local {
-    directory: PathBuf,
-    program: Program,
+    house: Arc<House>,
     scrape_token: String,
     engines: [(Retention, Engine); 2],
     supervised: [Supervision; 2],
@@ -83,15 +82,8 @@ impl Local {
         let password_hash = bcrypt::hash(&password, HASH_COST)
             .map_err(|error| Error::bug("a password cannot be hashed").caused_by(error))?;
         let installation = installation(&directory)?;
-        let house = House {
-            directory: directory.clone(),
-            account,
-            program: program.clone(),
-            installation,
-            scrape: options.scrape,
-            password_hash,
-            _lock: lock,
-        };
+        let house =
+            House { directory, account, program, installation, scrape: options.scrape, password_hash, _lock: lock };
         replace(&house.password_file(), password.as_bytes(), &house.account)?;
         replace(&house.token_file(), scrape_token.as_bytes(), &house.account)?;
         let ports = free_ports()?;
@@ -106,17 +98,17 @@ impl Local {
         let supervised =
             [begin(Retention::Governed, ports[0], Some(ports[1])), begin(Retention::Platform, ports[1], None)];
         let engines = [(Retention::Governed, engine(ports[0])), (Retention::Platform, engine(ports[1]))];
-        Ok(Self { directory, program, scrape_token, engines, supervised })
+        Ok(Self { house, scrape_token, engines, supervised })
     }
 
     #[must_use]
     pub fn version(&self) -> &Version {
-        &self.program.version
+        &self.house.program.version
     }
 
     #[must_use]
     pub fn program(&self) -> &Path {
-        &self.program.path
+        &self.house.program.path
     }
 
     /// What our own page is scraped with.
@@ -142,13 +134,11 @@ impl Local {
 
     /// Stops both, waits until their processes are gone (one that was just starting too), and releases the directory.
     pub async fn stop(self) -> Result<()> {
-        let [governed, platform] = self.supervised;
+        // With its lock: to the end nobody else begins engines here, whom this would end.
+        let Self { house, supervised: [governed, platform], .. } = self;
         let (one, two) = tokio::join!(governed.stop(), platform.stop());
         one.and(two)?;
-        for class in Retention::ALL {
-            child::end_orphans(&self.directory.join(class.as_str()).join("data")).await?;
-        }
-        Ok(())
+        end_all(&house.directory).await
     }
 
     /// The processes that a killed supervisor left behind in a directory.
@@ -165,11 +155,16 @@ impl Local {
             return Ok(());
         }
         let _lock = occupy(directory, "another nephkeep runs the metrics engines of this directory; stop it")?;
-        for class in Retention::ALL {
-            child::end_orphans(&directory.join(class.as_str()).join("data")).await?;
-        }
-        Ok(())
+        end_all(directory).await
     }
+}
+
+/// For who has the directory's lock.
+async fn end_all(directory: &Path) -> Result<()> {
+    for class in Retention::ALL {
+        child::end_orphans(&directory.join(class.as_str()).join("data")).await?;
+    }
+    Ok(())
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {
