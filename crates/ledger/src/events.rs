@@ -55,7 +55,7 @@ impl Ledger {
             let n = record.lives.resume(record.shard(), *position)?;
             numbers.push(n);
         }
-        let found = stored::at(&record.pool, record.shard(), tenant, &numbers, published).await?;
+        let found = stored::at(record, tenant, &numbers, published).await?;
         let of = |position: &Position| found.iter().find(|change| change.position == *position).cloned();
         Ok(positions.iter().map(of).collect())
     }

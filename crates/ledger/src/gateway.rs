@@ -257,9 +257,7 @@ impl Ledger {
         limit: usize,
         wait: Duration,
     ) -> Result<ChangePage> {
-        if let Err(error) = access.check(Action::Read, &access.tenant, None) {
-            return Err(self.denied(access, Action::Read, error).await);
-        }
+        self.permit(access, Action::Read).await?;
         changes::after(&self.inner.record, access, after, limit, wait).await
     }
 

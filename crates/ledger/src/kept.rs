@@ -9,13 +9,10 @@ use crate::{
     committer::Stored,
     gateway::opened,
     read::rows::{Tenants, envelope, unsigned, unsigned_int},
+    record::starting,
 };
-use model::{Class, Error, Kind, Position, ResourceKey, Result, Tenant, Version};
-use std::time::Duration;
+use model::{Class, Kind, Position, ResourceKey, Result, Tenant, Version};
 use tokio_postgres::Row;
-
-/// How long what was read may be ahead of what is published.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
 
 /// One descent per tenant.
 const TENANTS: &str = "
@@ -60,7 +57,7 @@ impl Ledger {
     /// The next resources of a tenant and kind, in the order of their ids.
     pub async fn kept(&self, tenant: &Tenant, kind: Kind, after: &str, limit: u32) -> Result<Vec<Kept>> {
         let rows = self.rows(PAGE, &[&tenant.as_str(), &kind.code(), &after, &i64::from(limit)]).await?;
-        self.kept_rows(kind, &rows)
+        self.kept_rows(kind, rows.iter())
     }
 
     /// The same of these keys, whatever the order; none of those that are not there.
@@ -68,17 +65,14 @@ impl Ledger {
         let tenants: Vec<&str> = keys.iter().map(|key| key.tenant.as_str()).collect();
         let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
         let rows = self.rows(OF_KEYS, &[&kind.code(), &tenants, &ids]).await?;
-        self.kept_rows(kind, &rows)
+        self.kept_rows(kind, rows.iter())
     }
 
     /// The last position given out, once it is published: everything read before is at or before it.
     pub async fn head(&self) -> Result<Position> {
         let record = self.record();
         let rows = self.rows(HEAD, &[&i32::from(record.shard().0)]).await?;
-        let starting = || Error::retry("record-starting", "the record has no head for this shard yet");
-        let head = unsigned(rows.first().ok_or_else(starting)?.get(0))?;
-        record.published.wait_for(head, PUBLISH_LIMIT).await?;
-        record.position_at(head)
+        record.published_head(unsigned(rows.first().ok_or_else(starting)?.get(0))?).await
     }
 
     /// In clear; takes processor time.
@@ -86,7 +80,8 @@ impl Ledger {
         opened(self.record(), &kept.key, &kept.stored)
     }
 
-    fn kept_rows(&self, kind: Kind, rows: &[Row]) -> Result<Vec<Kept>> {
+    /// Of rows that begin with the columns of `PAGE`.
+    pub(crate) fn kept_rows<'r>(&self, kind: Kind, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Kept>> {
         let mut tenants = Tenants::default();
         let kept = |row: &Row| {
             let stored = Stored {
@@ -104,6 +99,6 @@ impl Ledger {
                 stored,
             })
         };
-        rows.iter().map(kept).collect()
+        rows.map(kept).collect()
     }
 }

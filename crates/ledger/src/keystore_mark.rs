@@ -7,11 +7,10 @@
 
 use crate::{
     Ledger,
-    connection::{ADMINISTRATION, Connector, classify, discard_if_gone, reader},
+    connection::{ADMINISTRATION, Connector, classify},
     read::rows::{signed, unsigned},
     record::Record,
     subjects::State,
-    system::write_apart,
 };
 use keys::{KeyId, Keystore, Lost};
 use model::{Error, Result};
@@ -201,15 +200,11 @@ impl Record {
             return Ok(());
         }
         let (id, durable) = (self.keystore.id(), self.keystore.durable_generation());
-        let mut client = reader(&self.pool).await?;
-        match write_apart(&mut client, RAISE, &[&id.as_slice(), &signed(durable)]).await {
-            Ok(rows) if rows.is_empty() => Err(other(&self.keystore)),
-            Ok(_) => {
-                self.mark.known.fetch_max(durable, Ordering::AcqRel);
-                Ok(())
-            }
-            Err(error) => Err(discard_if_gone(client, &error)),
+        if self.write_apart(RAISE, &[&id.as_slice(), &signed(durable)]).await?.is_empty() {
+            return Err(other(&self.keystore));
         }
+        self.mark.known.fetch_max(durable, Ordering::AcqRel);
+        Ok(())
     }
 
     pub(crate) fn keystore_is_marked(&self) -> bool {

@@ -9,9 +9,10 @@ use crate::{
     clock::Moment,
     connection::{Connector, classify},
     read::serve::blocking,
-    record::{Record, Refusing},
+    record::{Record, Refusing, starting},
 };
 use model::{Error, Result};
+use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
 /// Between a refusal and the next try.
@@ -44,32 +45,34 @@ impl Ledger {
         let head = "SELECT 1 FROM nephkeep.log_head WHERE shard = $1";
         match self.rows(head, &[&i32::from(record.shard().0)]).await?.first() {
             Some(_) => Ok(()),
-            None => Err(Error::retry("record-starting", "the record has no head for this shard yet")),
+            None => Err(starting()),
         }
     }
 }
 
 /// After a batch that PostgreSQL could not take for want of its own (a full disk): has it room again?
 async fn takes_batches(record: &Record) -> Result<()> {
-    let refusing = record.refusing.lock().clone();
-    let Some(Refusing { code, message, at }) = refusing else { return Ok(()) };
-    let told = || Err(Error::retry(code, message.clone()));
-    if Moment::now().since(at) < AGAIN_AFTER {
-        return told();
-    }
+    let Some(Refusing { code, message, at }) = next_try(&record.refusing, Moment::now())? else { return Ok(()) };
     match room(&record.connector).await {
-        Err(error) if error.code() == code => {
-            if let Some(refusing) = record.refusing.lock().as_mut() {
-                refusing.at = Moment::now();
-            }
-            told()
-        }
+        Err(error) if error.code() == code => Err(Error::retry(code, message)),
         // Gone, or of a kind that only a batch can find out; a batch may have found it out meanwhile.
         _ => {
             drop(record.refusing.lock().take_if(|refusing| refusing.at == at));
             Ok(())
         }
     }
+}
+
+/// What is to be tried again now; the error while another try is too young. The moment is taken before the try begins:
+/// who asks during it is told the error and tries nothing.
+fn next_try(refusing: &Mutex<Option<Refusing>>, now: Moment) -> Result<Option<Refusing>> {
+    let mut refusing = refusing.lock();
+    let Some(refusing) = refusing.as_mut() else { return Ok(None) };
+    if now.since(refusing.at) < AGAIN_AFTER {
+        return Err(Error::retry(refusing.code, refusing.message.clone()));
+    }
+    refusing.at = now;
+    Ok(Some(refusing.clone()))
 }
 
 async fn room(connector: &Connector) -> Result<()> {
@@ -90,5 +93,25 @@ async fn hands_out_keys(record: &Record) -> Result<()> {
     match failing.await? {
         Some(error) => Err(Error::new(error.kind(), error.code(), error.message())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn of_many_who_ask_at_once_one_tries() {
+        let begun = Moment::now();
+        let refusing = Mutex::new(Some(Refusing { code: "disk-full", message: "full".into(), at: begun }));
+        for second in 1..4 {
+            let now = begun.after(AGAIN_AFTER * second);
+            assert_eq!(next_try(&refusing, now).unwrap().unwrap().at, now);
+            for later in [now, now.after(AGAIN_AFTER / 2)] {
+                assert_eq!(next_try(&refusing, later).unwrap_err().code(), "disk-full");
+            }
+        }
+        assert!(next_try(&Mutex::default(), begun).unwrap().is_none());
     }
 }

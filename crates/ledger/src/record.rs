@@ -5,7 +5,7 @@ use crate::{
     cache::Cache,
     clock::Moment,
     committer::Offenders,
-    connection::Connector,
+    connection::{Connector, discard_if_gone, reader},
     keystore_mark::Mark,
     lease::Lease,
     metrics::Metrics,
@@ -16,10 +16,18 @@ use crate::{
     subjects::Subjects,
 };
 use audit::TransparencyLog;
+use deadpool_postgres::Object;
 use keys::Keystore;
 use model::{Error, Position, Result, Shard};
 use parking_lot::Mutex;
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio_postgres::{IsolationLevel, Row, types::ToSql};
+
+/// How long what was read may be ahead of what is published.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -77,8 +85,55 @@ impl Record {
         let life = life.ok_or_else(|| Error::bug("a position was asked for before the history was read"))?;
         Ok(Position { shard: self.shard(), incarnation: life.incarnation, n })
     }
+    /// The position of a head that was read, once it is published.
+    pub(crate) async fn published_head(&self, n: u64) -> Result<Position> {
+        self.published.wait_for(n, PUBLISH_LIMIT).await?;
+        self.position_at(n)
+    }
     pub(crate) fn publish(&self, n: u64) {
         self.published.raise(n);
         self.metrics.published.set(self.published.get());
     }
+
+    /// One statement that reads.
+    pub(crate) async fn rows(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let client = reader(&self.pool).await?;
+        let outcome = async {
+            let statement = client.prepare_cached(text).await?;
+            client.query(&statement, parameters).await
+        };
+        match outcome.await {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(discard_if_gone(client, &error)),
+        }
+    }
+
+    /// One statement that writes outside the committer: nothing here touches resources or the log.
+    pub(crate) async fn write_apart(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let mut client = reader(&self.pool).await?;
+        match apart(&mut client, text, parameters).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(discard_if_gone(client, &error)),
+        }
+    }
+}
+
+/// Readers' sessions are read-only by default; this transaction is not, and it is not serializable, so that it can
+/// never make the committer's statement fail.
+async fn apart(
+    client: &mut Object,
+    text: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let transaction = builder.start().await?;
+    let statement = transaction.prepare_cached(text).await?;
+    let rows = transaction.query(&statement, parameters).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+/// There is no row of this shard's head.
+pub(crate) fn starting() -> Error {
+    Error::retry("record-starting", "the record has no head for this shard yet")
 }

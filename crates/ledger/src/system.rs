@@ -3,18 +3,12 @@
 
 use crate::{
     Change, ChangePage, Ledger, Resource, changes,
-    committer::Stored,
-    connection::{discard_if_gone, reader},
-    gateway::opened,
-    read::rows::{Tenants, envelope, signed, unsigned, unsigned_int},
+    read::rows::{signed, unsigned, unsigned_int},
+    record::starting,
 };
-use deadpool_postgres::Object;
-use model::{Class, Error, Kind, Position, ResourceKey, Result, Tenant};
+use model::{Kind, Position, Result, Tenant};
 use std::time::Duration;
-use tokio_postgres::{IsolationLevel, Row, types::ToSql};
-
-/// How long a snapshot may be ahead of what is published.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
+use tokio_postgres::{Row, types::ToSql};
 
 /// One descent per tenant finds the tenants, one index range per tenant its resources: never a scan of the table.
 const OF_KIND: &str = "
@@ -51,29 +45,10 @@ impl Ledger {
     pub async fn everywhere(&self, kind: Kind) -> Result<(Vec<Resource>, Position)> {
         let record = self.record();
         let rows = self.rows(OF_KIND, &[&i32::from(record.shard().0), &kind.code()]).await?;
-        let Some(first) = rows.first() else {
-            return Err(Error::retry("record-starting", "the record has no head for this shard yet"));
-        };
-        let head = unsigned(first.get(7))?;
-        record.published.wait_for(head, PUBLISH_LIMIT).await?;
-        let mut tenants = Tenants::default();
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows.iter().filter(|row| row.get::<_, Option<&str>>(0).is_some()) {
-            found.push(self.of_row(kind, row, &mut tenants)?);
-        }
-        Ok((found, record.position_at(head)?))
-    }
-
-    fn of_row(&self, kind: Kind, row: &Row, tenants: &mut Tenants) -> Result<Resource> {
-        let key = ResourceKey::new(&tenants.of(row, 0)?, kind, row.get(1))?;
-        let stored = Stored {
-            version: unsigned(row.get(2))?,
-            ordinal: unsigned_int(row.get(3))?,
-            n: unsigned(row.get(4))?,
-            class: Class::from_code(row.get(5))?,
-            sealed: envelope(row, 6).unwrap_or_default(),
-        };
-        opened(self.record(), &key, &stored)
+        let head = record.published_head(unsigned(rows.first().ok_or_else(starting)?.get(7))?).await?;
+        let live = rows.iter().filter(|row| row.get::<_, Option<&str>>(0).is_some());
+        let found = self.kept_rows(kind, live)?.iter().map(|kept| self.open_kept(kept)).collect::<Result<_>>()?;
+        Ok((found, head))
     }
 
     /// Changes of all tenants after a position, waiting up to `wait` for the first.
@@ -107,40 +82,11 @@ impl Ledger {
         self.write_apart(FORGET, &[&tenant.as_str(), &consumer]).await.map(drop)
     }
 
-    /// One statement that reads.
     pub(crate) async fn rows(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        let client = reader(&self.record().pool).await?;
-        let outcome = async {
-            let statement = client.prepare_cached(text).await?;
-            client.query(&statement, parameters).await
-        };
-        match outcome.await {
-            Ok(rows) => Ok(rows),
-            Err(error) => Err(discard_if_gone(client, &error)),
-        }
+        self.record().rows(text, parameters).await
     }
 
-    /// One statement that writes outside the committer: nothing here touches resources or the log.
     pub(crate) async fn write_apart(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        let mut client = reader(&self.record().pool).await?;
-        match write_apart(&mut client, text, parameters).await {
-            Ok(rows) => Ok(rows),
-            Err(error) => Err(discard_if_gone(client, &error)),
-        }
+        self.record().write_apart(text, parameters).await
     }
-}
-
-/// Readers' sessions are read-only by default; this transaction is not, and it is not serializable, so that it can
-/// never make the committer's statement fail.
-pub(crate) async fn write_apart(
-    client: &mut Object,
-    text: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
-    let transaction = builder.start().await?;
-    let statement = transaction.prepare_cached(text).await?;
-    let rows = transaction.query(&statement, parameters).await?;
-    transaction.commit().await?;
-    Ok(rows)
 }

@@ -16,7 +16,7 @@ pub(super) const LOCK: &str = "
     SELECT epoch FROM nephkeep.consumer_group WHERE tenant = $1 AND name = $2 FOR UPDATE";
 
 pub(super) const LIST: &str = "
-    SELECT g.name, g.epoch, g.created FROM nephkeep.consumer_group g
+    SELECT g.name, g.epoch FROM nephkeep.consumer_group g
     WHERE g.tenant = $1 AND ($2::text IS NULL OR g.name = $2) ORDER BY g.name";
 
 pub(super) const POSITIONS: &str = "

@@ -6,6 +6,7 @@ use super::rows::{Tenants, envelope, signed, tag, unsigned, unsigned_int};
 use crate::{
     Change, ChangeAction,
     connection::{discard_if_gone, reader},
+    record::Record,
 };
 use deadpool_postgres::Pool;
 use futures_util::TryStreamExt;
@@ -28,24 +29,10 @@ const SINGLE: &str = "
     FROM nephkeep.change WHERE n = ANY($1) AND n <= $2 AND tenant = $3";
 
 /// Single changes of a tenant by their numbers, in no order.
-pub(crate) async fn at(
-    pool: &Pool,
-    shard: Shard,
-    tenant: &Tenant,
-    numbers: &[u64],
-    published: u64,
-) -> Result<Vec<Change>> {
-    let client = reader(pool).await?;
+pub(crate) async fn at(record: &Record, tenant: &Tenant, numbers: &[u64], published: u64) -> Result<Vec<Change>> {
     let numbers: Vec<i64> = numbers.iter().copied().map(signed).collect();
-    let outcome = async {
-        let statement = client.prepare_cached(SINGLE).await?;
-        client.query(&statement, &[&numbers, &signed(published), &tenant.as_str()]).await
-    };
-    let rows = match outcome.await {
-        Ok(rows) => rows,
-        Err(error) => return Err(discard_if_gone(client, &error)),
-    };
-    let mut decoder = Decoder::new(shard);
+    let rows = record.rows(SINGLE, &[&numbers, &signed(published), &tenant.as_str()]).await?;
+    let mut decoder = Decoder::new(record.shard());
     rows.iter().map(|row| decoder.change(row)).collect()
 }
 

@@ -107,26 +107,20 @@ impl Ledger {
 
     /// The caller's tenant's writes: who, what, when, why.
     pub async fn audit_list(&self, access: &Access, query: &AuditQuery) -> Result<AuditPage> {
-        if let Err(error) = access.check(Action::ReadAudit, &access.tenant, None) {
-            return Err(self.denied(access, Action::ReadAudit, error).await);
-        }
+        self.permit(access, Action::ReadAudit).await?;
         let record = self.record();
         audit::list(&record.pool, &access.tenant, record.published.get(), query).await
     }
 
     /// Whether the whole record holds together; reads all of it.
     pub async fn inspect(&self, access: &Access) -> Result<Inspection> {
-        if let Err(error) = access.check(Action::Operate, &access.tenant, None) {
-            return Err(self.denied(access, Action::Operate, error).await);
-        }
+        self.permit(access, Action::Operate).await?;
         inspect::inspect(&self.record().pool, self.record().shard()).await
     }
 
     /// Whether log, audit and changes tell the same, by position.
     pub async fn reconcile(&self, access: &Access) -> Result<Reconciliation> {
-        if let Err(error) = access.check(Action::ReadAudit, &access.tenant, None) {
-            return Err(self.denied(access, Action::ReadAudit, error).await);
-        }
+        self.permit(access, Action::ReadAudit).await?;
         let record = self.record();
         // What is published reaches the transparency log a moment later.
         if let Some(position) = self.published()?
