@@ -3,7 +3,7 @@
 use crate::{
     Shaper, blocking,
     compare::Difference,
-    feed::{Feed, State, Unshaped},
+    feed::{self, Feed, State, Unshaped},
 };
 use ledger::Ledger;
 use model::{Error, ErrorKind, Position, ResourceKey, Result, Subject};
@@ -303,7 +303,8 @@ impl Copy {
             let (held, feed, mut unshaped) = (self.held(), self.feed(), self.unshaped());
             // Opening, shaping and writing take processor time and block on files.
             let followed = blocking(move || {
-                feed.follow(&*held, &states, through, &mut unshaped)?;
+                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                feed::write(&*held, shaped, through, true)?;
                 Ok(unshaped)
             });
             self.remember_unshaped(followed.await?);

@@ -69,10 +69,10 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn shaped(&self, state: &State, unshaped: &mut Unshaped) -> Result<CopyChange> {
-        match state.open(&self.ledger).and_then(|resource| self.shaper.shape(&resource)) {
-            Ok(change) => {
+        match state.open(&self.ledger).and_then(|resource| self.shaper.objects(&resource)) {
+            Ok(objects) => {
                 unshaped.remove(state.key());
-                Ok(change)
+                Ok(CopyChange { objects, ..state.without_objects() })
             }
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
                 let (key, code) = (state.key(), error.code());
@@ -91,51 +91,28 @@ impl Feed {
     pub(crate) fn entry(&self, state: &State, unshaped: &mut Unshaped) -> Result<Entry> {
         Ok(digest::of_change(&self.shaped(state, unshaped)?))
     }
+}
 
-    /// Applies changes in the order of the log; what is written of a batch that is parted carries its own position.
-    pub(crate) fn follow(
-        &self,
-        held: &dyn Projection,
-        states: &[State],
-        through: Position,
-        unshaped: &mut Unshaped,
-    ) -> Result<()> {
-        let mut changes: Vec<CopyChange> = Vec::new();
-        let mut bytes = 0;
-        for state in states {
-            let change = self.shaped(state, unshaped)?;
-            bytes += weight(&change);
-            let at = change.position;
-            changes.push(change);
-            if bytes > BATCH_BYTES {
-                held.apply(&ChangeBatch { through: at, changes: std::mem::take(&mut changes) })?;
-                bytes = 0;
-            }
+/// Applies changes. Those `in_order` are the log's: what is written of a batch that is parted carries its own position.
+/// Of rows in any order every part carries `through`.
+pub(crate) fn write(
+    held: &dyn Projection,
+    changes: impl Iterator<Item = Result<CopyChange>>,
+    through: Position,
+    in_order: bool,
+) -> Result<()> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for change in changes {
+        let change = change?;
+        let reached = if in_order { change.position } else { through };
+        bytes += weight(&change);
+        batch.push(change);
+        if bytes > BATCH_BYTES {
+            held.apply(&ChangeBatch { through: reached, changes: std::mem::take(&mut batch) })?;
+            bytes = 0;
         }
-        held.apply(&ChangeBatch { through, changes })
     }
-
-    /// Applies rows, in any order; the copy's position stays before all of them. Gives what the copy should hold then.
-    pub(crate) fn fill(
-        &self,
-        held: &dyn Projection,
-        changes: impl Iterator<Item = Result<CopyChange>>,
-        through: Position,
-    ) -> Result<Vec<Entry>> {
-        let (mut batch, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for change in changes {
-            let change = change?;
-            bytes += weight(&change);
-            entries.push(digest::of_change(&change));
-            batch.push(change);
-            if bytes > BATCH_BYTES {
-                held.apply(&ChangeBatch { through, changes: std::mem::take(&mut batch) })?;
-                bytes = 0;
-            }
-        }
-        held.apply(&ChangeBatch { through, changes: batch })?;
-        Ok(entries)
-    }
+    held.apply(&ChangeBatch { through, changes: batch })
 }
 
 fn weight(change: &CopyChange) -> usize {

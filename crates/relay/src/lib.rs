@@ -25,14 +25,14 @@ use ledger::{Ledger, Resource};
 use model::{Error, Kind, ResourceKey, Result, Subject};
 use parking_lot::Mutex;
 use std::{fmt, future::Future, sync::Arc};
-use stores::{CopyChange, Projection, vectors::VectorSearch};
+use stores::{Object, Projection, vectors::VectorSearch};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// What a copy should hold of a resource. Pure: the same resource, the same objects.
 pub trait Shaper: Send + Sync + fmt::Debug {
     /// Of the resources that the copy is made from.
     fn kind(&self) -> Kind;
-    fn shape(&self, resource: &Resource) -> Result<CopyChange>;
+    fn objects(&self, resource: &Resource) -> Result<Vec<Object>>;
 }
 
 /// All copies of one record.

@@ -4,13 +4,12 @@ use crate::{
     blocking,
     compare::{Difference, Found, What},
     copy::{Copy, Repaired, Verified},
-    feed::{State, Unshaped, absent},
-    verify::PASS_MOST,
+    feed::{self, State, Unshaped, absent},
     walk::Walk,
 };
 use model::{Error, Position, ResourceKey, Result};
 use std::{collections::BTreeMap, sync::Arc};
-use stores::{ChangeBatch, Entry, KeyRange, Projection};
+use stores::{ChangeBatch, Entry, KeyRange, Projection, digest};
 
 impl Copy {
     /// Also of a copy that cannot be opened. Ends at a batch when the server stops; the old copy stays then.
@@ -26,7 +25,7 @@ impl Copy {
         })
         .await?;
         self.replace(&mut cursor, fresh, head, unshaped);
-        self.compared(&mut cursor, PASS_MOST).await
+        self.compared(&mut cursor).await
     }
 
     /// Everything the record holds: the rows as they are met, then the log from before the first of them.
@@ -38,7 +37,8 @@ impl Copy {
             self.going_on()?;
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
-                feed.fill(&*fresh, states.iter().map(|state| feed.shaped(state, &mut unshaped)), start)?;
+                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                feed::write(&*fresh, shaped, start, false)?;
                 Ok(unshaped)
             })
             .await?;
@@ -49,7 +49,8 @@ impl Copy {
             self.going_on()?;
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
-                feed.follow(&*fresh, &states, through, &mut unshaped)?;
+                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                feed::write(&*fresh, shaped, through, true)?;
                 Ok(unshaped)
             })
             .await?;
@@ -90,7 +91,9 @@ impl Copy {
                 Some(state) => feed.shaped(state, &mut unshaped),
                 None => Ok(absent(key, head)),
             });
-            let entries = feed.fill(&*held, shaped, head)?;
+            let mut entries = Vec::new();
+            let shaped = shaped.inspect(|change| entries.extend(change.as_ref().map(digest::of_change)));
+            feed::write(&*held, shaped, head, false)?;
             let (applied, left) = held_now(&*held, &entries)?;
             Ok((Repaired { applied, left, absent: gone }, unshaped))
         })

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use stores::{Entry, KeyRange, digest};
 
 /// Entries of one pass: some 60 MB.
-pub(crate) const PASS_MOST: usize = 250_000;
+const PASS_MOST: usize = 250_000;
 
 type Entries = BTreeMap<(u64, ResourceKey), Entry>;
 
@@ -61,15 +61,15 @@ impl Expected {
 impl Copy {
     pub async fn verify(&self) -> Result<Verified> {
         let mut cursor = self.turn().await?;
-        self.compared(&mut cursor, PASS_MOST).await
+        self.compared(&mut cursor).await
     }
 
-    pub(crate) async fn compared(&self, cursor: &mut Cursor, most: usize) -> Result<Verified> {
+    pub(crate) async fn compared(&self, cursor: &mut Cursor) -> Result<Verified> {
         let held = self.held();
         let mut verified = Verified::new(held.name(), held.generation(), self.start()?);
         let (mut first, mut found) = (0, Found::default());
         loop {
-            let (expected, head) = self.expected(first, most).await?;
+            let (expected, head) = self.expected(first).await?;
             self.bring_to(cursor, head).await?;
             self.going_on()?;
             verified.position = head;
@@ -91,8 +91,8 @@ impl Copy {
     }
 
     /// What the copy should hold from this place on, and the position at which it should.
-    async fn expected(&self, first: u64, most: usize) -> Result<(Expected, Position)> {
-        let mut expected = Expected::new(first, most);
+    async fn expected(&self, first: u64) -> Result<(Expected, Position)> {
+        let mut expected = Expected::new(first, PASS_MOST);
         let start = self.start()?;
         let mut walk = Walk::new(&self.ledger, self.shaper.kind()).await?;
         while let Some(states) = walk.next().await? {

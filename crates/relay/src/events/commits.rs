@@ -56,8 +56,7 @@ impl Commits {
                     if let Some(last) = *turn {
                         tokio::time::sleep_until(last + PACE).await;
                     }
-                    lane.write(ledger, key).await;
-                    *turn = Some(Instant::now());
+                    lane.write(&mut turn, ledger, key).await;
                     drop(turn);
                     answer.await
                 }
@@ -92,23 +91,19 @@ impl Commits {
         if lane.waiting.lock().is_empty() || turn.is_some_and(|last| last.elapsed() < PACE) {
             return;
         }
-        lane.write(ledger, key).await;
-        *turn = Some(Instant::now());
+        lane.write(&mut turn, ledger, key).await;
     }
 
     /// Writes what was noted, now: its member is leaving.
     pub async fn settle(&self, ledger: &Ledger, key: &GroupKey) {
         let lane = self.lane(key);
-        let mut turn = lane.turn.lock().await;
-        lane.write(ledger, key).await;
-        *turn = Some(Instant::now());
+        lane.write(&mut *lane.turn.lock().await, ledger, key).await;
     }
 }
 
 /// Whether the first says at least as much as the second.
 fn further(a: &Commit, b: &Commit) -> bool {
-    let place = |commit: &Commit| (commit.through.incarnation.ordinal, commit.through.n);
-    place(a) >= place(b)
+    a.through.order() >= b.through.order()
 }
 
 /// One commit for each member and epoch, and whose it answers.
@@ -129,17 +124,19 @@ fn gathered(waiting: &[Waiting]) -> (Vec<Commit>, Vec<usize>) {
 }
 
 impl Lane {
-    async fn write(&self, ledger: &Ledger, key: &GroupKey) {
+    /// One statement for all who wait, and the time of it; where nobody does, none.
+    async fn write(&self, turn: &mut Option<Instant>, ledger: &Ledger, key: &GroupKey) {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         if waiting.is_empty() {
             return;
         }
         let (commits, of) = gathered(&waiting);
         let written = ledger.group_commit(key, &commits).await;
+        *turn = Some(Instant::now());
         for (waiting, at) in waiting.into_iter().zip(of) {
             let answer = match &written {
                 Ok(answers) => answers.get(at).map_or_else(|| Err(Error::bug("a commit without an answer")), same),
-                Err(error) => Err(again(error)),
+                Err(error) => Err(error.again()),
             };
             if let Some(reply) = waiting.reply {
                 // Who does not wait any more needs no answer.
@@ -154,14 +151,8 @@ impl Lane {
 fn same(answer: &Result<u64>) -> Result<u64> {
     match answer {
         Ok(kept) => Ok(*kept),
-        Err(error) => Err(again(error)),
+        Err(error) => Err(error.again()),
     }
-}
-
-/// Several wait for one statement: each is told.
-fn again(error: &Error) -> Error {
-    let told = Error::new(error.kind(), error.code(), error.message());
-    error.context().iter().fold(told, |told, (name, value)| told.with(name, value))
 }
 
 #[cfg(test)]

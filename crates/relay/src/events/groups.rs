@@ -75,15 +75,14 @@ impl Events {
     /// Makes a group that reads these topics from a place on. False: it was there, and stays as it is.
     pub async fn group_create(&self, access: &Access, name: &str, topics: &[&str], start: &Start) -> Result<bool> {
         let key = key(access, name)?;
-        let mut topics = topics.iter().map(|name| self.topics().get(name).cloned()).collect::<Result<Vec<_>>>()?;
+        let mut topics = self.topics().named(topics)?;
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         topics.dedup();
         if topics.is_empty() {
             return Err(Error::invalid("attribute-missing", "a group reads at least one topic").with("field", "topics"));
         }
         self.allowed(access, &topics).await?;
-        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
-        let from = self.place(start, days).await?;
+        let from = self.place(start, &topics).await?;
         let wanted: Vec<(&str, u32)> = topics.iter().map(|topic| (&*topic.name, topic.partitions)).collect();
         if self.ledger.group_create(&key, &wanted, from).await? {
             return Ok(true);
@@ -146,14 +145,13 @@ impl Events {
             self.ledger.resume(through)?;
             self.commits.note(&self.ledger, &key, Commit { member: member.to_owned(), epoch, through }).await;
         }
-        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
         let scope = |membership: &Membership| {
             Scope::of(membership, &topics, poll.reached, |position| self.ledger.resume(position))
         };
         let mut reading = scope(&membership)?;
         loop {
             let wait = until.saturating_duration_since(Instant::now()).min(BEAT_EVERY);
-            let batch = self.read(access, &reading, days, poll.limit, wait).await?;
+            let batch = self.read(access, &reading, &topics, poll.limit, wait).await?;
             self.commits.tend(&self.ledger, &key).await;
             let waited_out = until.saturating_duration_since(Instant::now()).is_zero();
             if !batch.events.is_empty() || waited_out {
@@ -170,15 +168,22 @@ impl Events {
         }
     }
 
-    async fn read(&self, access: &Access, scope: &Scope, days: u32, limit: usize, wait: Duration) -> Result<Batch> {
+    async fn read(
+        &self,
+        access: &Access,
+        scope: &Scope,
+        topics: &[Arc<Topic>],
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Batch> {
         let Some(start) = scope.start() else {
             // More members than partitions: it stands by.
             tokio::time::sleep(wait).await;
-            let at = self.place(&Start::Latest, days).await?;
+            let at = self.place(&Start::Latest, topics).await?;
             return Ok(Batch { events: Vec::new(), next: at, published: at });
         };
         let start = Start::At(self.ledger.position_of(start)?);
-        let start = self.place(&start, days).await?;
+        let start = self.place(&start, topics).await?;
         self.batch(access, scope, start, limit, wait).await
     }
 
@@ -210,8 +215,7 @@ impl Events {
             Some(topic) => vec![topic],
             None => group.topics(),
         };
-        let days = moved.iter().map(|name| Ok(self.topics().get(name)?.retention_days)).collect::<Result<Vec<_>>>()?;
-        let to = self.place(to, days.into_iter().min().unwrap_or(1)).await?;
+        let to = self.place(to, &self.topics().named(moved)?).await?;
         Ok((to, self.ledger.group_seek(&key, topic, to).await?))
     }
 
@@ -228,8 +232,7 @@ impl Events {
     }
 
     async fn allowed_by_name(&self, access: &Access, topics: &[&str]) -> Result<()> {
-        let topics = topics.iter().map(|name| self.topics().get(name).cloned()).collect::<Result<Vec<_>>>()?;
-        self.allowed(access, &topics).await
+        self.allowed(access, &self.topics().named(topics)?).await
     }
 
     /// A denial is audited.
@@ -273,7 +276,7 @@ impl Events {
 
     /// A policy may have lost a topic that a group still reads.
     fn read_by(&self, membership: &Membership) -> Result<Vec<Arc<Topic>>> {
-        membership.counts.keys().map(|name| self.topics().get(name).cloned()).collect()
+        self.topics().named(membership.counts.keys())
     }
 }
 

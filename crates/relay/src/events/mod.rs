@@ -126,9 +126,10 @@ impl Events {
         counter(&self.counters).fetch_add(by as u64, Ordering::Relaxed);
     }
 
-    /// A position in a topic that one may begin at; `position-gone` where its retention is over.
-    pub async fn place(&self, start: &Start, retention_days: u32) -> Result<Position> {
-        self.horizon.place(&self.ledger, start, retention_days).await
+    /// A position that one may begin at in all of some topics; `position-gone` where the retention of one is over.
+    pub async fn place(&self, start: &Start, topics: &[Arc<Topic>]) -> Result<Position> {
+        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
+        self.horizon.place(&self.ledger, start, days).await
     }
 
     /// Events of some topics after a position, waiting up to `wait` for the first; nothing of a group is touched.
@@ -142,8 +143,7 @@ impl Events {
     ) -> Result<Batch> {
         let scope = Scope::whole(topics, after.n);
         self.allowed(access, topics).await?;
-        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
-        let after = self.place(&Start::At(after), days).await?;
+        let after = self.place(&Start::At(after), topics).await?;
         self.batch(access, &scope, after, limit, wait).await
     }
 

@@ -101,6 +101,11 @@ impl Topics {
         })
     }
 
+    /// These topics, in the order of their names as given.
+    pub fn named(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Arc<Topic>>> {
+        names.into_iter().map(|name| self.get(name.as_ref()).cloned()).collect()
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &Arc<Topic>> {
         self.0.values()
     }

@@ -7,9 +7,9 @@ pub use part::{CHUNKER, Format, Section, chunks_of, sections};
 
 use crate::Shaper;
 use ledger::{Content, Resource};
-use model::{Kind, Result, Subject, knowledge::Document};
+use model::{Kind, Result, knowledge::Document};
 use std::sync::Arc;
-use stores::{Body, CopyChange, Object, embed::Embedder};
+use stores::{Body, Object, embed::Embedder};
 
 /// Knowledge documents as vectors.
 #[derive(Debug)]
@@ -21,26 +21,18 @@ impl Shaper for ToVectors {
     }
 
     /// Erased and deleted documents have no objects.
-    fn shape(&self, resource: &Resource) -> Result<CopyChange> {
-        let objects = match &resource.document {
-            Content::Clear(document) => self.objects(&Document::read(document)?)?,
-            Content::Erased | Content::Deleted => Vec::new(),
-        };
-        Ok(CopyChange {
-            position: resource.position,
-            key: resource.key.clone(),
-            version: resource.version,
-            class: resource.class,
-            subject: Subject::of_tenant(&resource.key.tenant),
-            objects,
-        })
+    fn objects(&self, resource: &Resource) -> Result<Vec<Object>> {
+        match &resource.document {
+            Content::Clear(document) => self.vectors(&Document::read(document)?),
+            Content::Erased | Content::Deleted => Ok(Vec::new()),
+        }
     }
 }
 
 impl ToVectors {
     /// Chunk by chunk: title and headings stand with each, and all of them at once would be many times the document.
     /// A chunk without a word has no vector and is not found by one.
-    fn objects(&self, document: &Document) -> Result<Vec<Object>> {
+    fn vectors(&self, document: &Document) -> Result<Vec<Object>> {
         let (model, source) = (Arc::from(self.0.model()), Arc::from(document.source.as_str()));
         let mut objects = Vec::with_capacity(document.chunks.len());
         for (ordinal, chunk) in (0_u32..).zip(&document.chunks) {

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 use stores::{
-    Body, CopyChange, Object, Projection,
+    Body, Object, Projection,
     embed::{Embedder, HashEmbedder},
     faulty::{Call, Fault, Faulty, Script},
-    vectors::{Basis, CopyKeys, VectorIndex},
+    vectors::{Basis, CopyKeys, VectorIndex, VectorSearch},
 };
 
 /// Of a configuration key, one vector made of its name.
@@ -26,17 +26,10 @@ impl Shaper for Named {
     fn kind(&self) -> Kind {
         Kind::Configuration
     }
-    fn shape(&self, resource: &Resource) -> Result<CopyChange> {
+    fn objects(&self, resource: &Resource) -> Result<Vec<Object>> {
         let model = HashEmbedder.model().into();
         let values = HashEmbedder.embed(&[&resource.key.id])?.remove(0).into();
-        Ok(CopyChange {
-            position: resource.position,
-            key: resource.key.clone(),
-            version: resource.version,
-            class: resource.class,
-            subject: Subject::of_tenant(&resource.key.tenant),
-            objects: vec![Object { ordinal: 0, body: Body::Vector { model, source: "test".into(), values } }],
-        })
+        Ok(vec![Object { ordinal: 0, body: Body::Vector { model, source: "test".into(), values } }])
     }
 }
 

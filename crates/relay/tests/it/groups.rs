@@ -106,6 +106,20 @@ async fn a_member_that_dies_is_replaced_when_its_lease_is_over_and_fenced_when_i
     assert!(stand.events.counted().fenced >= 2);
 }
 
+/// Commits are held to one statement a second; what sends none counts for none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_with_nothing_to_commit_delays_no_commit() {
+    let stand = Stand::new().await;
+    let group = group(&stand).await;
+    stand.put("ran/1").await;
+    stand.events.join(&stand.access, &group, "a", LEASE).await.unwrap();
+    // Renews what was joined just now, and what was noted by then: nothing.
+    let polled = stand.events.poll(&stand.access, &group, "a", &first(100)).await.unwrap();
+    stand.events.poll(&stand.access, &group, "a", &after(&polled, 100)).await.unwrap();
+    let committed = stand.events.group(&stand.access, &group).await.unwrap().partitions;
+    assert!(committed.iter().all(|partition| partition.committed == polled.next), "{committed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seek_plays_the_events_again_from_a_position_or_a_time() {
     let stand = Stand::new().await;
@@ -227,9 +241,9 @@ async fn what_is_older_than_the_retention_is_not_delivered() {
     }
     stand.age(at[2].n, 31).await;
     let topic = Arc::clone(stand.events.topics().get(TOPIC).unwrap());
-    let earliest = stand.events.place(&Start::Earliest, topic.retention_days).await.unwrap();
-    assert_eq!(earliest, at[2]);
     let topics = [topic];
+    let earliest = stand.events.place(&Start::Earliest, &topics).await.unwrap();
+    assert_eq!(earliest, at[2]);
     let page = stand.events.after(&stand.access, &topics, earliest, 100, Duration::ZERO).await.unwrap();
     let read: Vec<u64> = page.events.iter().map(|event| event.change.position.n).collect();
     assert_eq!(read, at[3..].iter().map(|at| at.n).collect::<Vec<_>>());

@@ -46,10 +46,6 @@ impl Held {
     }
 }
 
-fn order(at: Position) -> (u32, u64) {
-    (at.incarnation.ordinal, at.n)
-}
-
 impl Projection for Held {
     fn name(&self) -> &'static str {
         "held"
@@ -68,7 +64,7 @@ impl Projection for Held {
         }
         let mut keys = self.keys.lock();
         for change in &batch.changes {
-            if keys.get(&change.key).is_none_or(|held| order(held.position) <= order(change.position)) {
+            if keys.get(&change.key).is_none_or(|held| held.position.order() <= change.position.order()) {
                 keys.insert(change.key.clone(), change.clone());
             }
         }
@@ -104,24 +100,16 @@ impl Shaper for Lengths {
     fn kind(&self) -> Kind {
         Kind::Configuration
     }
-    fn shape(&self, resource: &Resource) -> Result<CopyChange> {
-        let objects = match &resource.document {
+    fn objects(&self, resource: &Resource) -> Result<Vec<Object>> {
+        match &resource.document {
             Content::Clear(text) if **text == *b"\"broken\"" => {
-                return Err(Error::corrupt("knowledge-malformed", "this one cannot be shaped"));
+                Err(Error::corrupt("knowledge-malformed", "this one cannot be shaped"))
             }
             Content::Clear(text) => {
                 let values = Arc::from([f32::from(u16::try_from(text.len()).unwrap())]);
-                vec![Object { ordinal: 0, body: Body::Vector { model: "m".into(), source: "s".into(), values } }]
+                Ok(vec![Object { ordinal: 0, body: Body::Vector { model: "m".into(), source: "s".into(), values } }])
             }
-            Content::Erased | Content::Deleted => Vec::new(),
-        };
-        Ok(CopyChange {
-            position: resource.position,
-            key: resource.key.clone(),
-            version: resource.version,
-            class: resource.class,
-            subject: Subject::of_tenant(&resource.key.tenant),
-            objects,
-        })
+            Content::Erased | Content::Deleted => Ok(Vec::new()),
+        }
     }
 }

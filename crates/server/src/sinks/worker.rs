@@ -95,9 +95,7 @@ impl Worker {
     fn topics(&self) -> Result<Vec<Arc<Topic>>> {
         match &self.shape {
             Shape::Notifications(_) => Ok(vec![hub_topic()]),
-            Shape::CloudEvents(sink) => {
-                sink.topics.iter().map(|name| self.app.events.topics().get(name).cloned()).collect()
-            }
+            Shape::CloudEvents(sink) => self.app.events.topics().named(&sink.topics),
         }
     }
 
@@ -128,8 +126,7 @@ impl Worker {
 
     /// What it did not get within the retention of its topics it does not get any more; the operator is told.
     async fn go_to_earliest(&self, topics: &[Arc<Topic>], at: Position) -> Result<()> {
-        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
-        let earliest = self.app.events.place(&Start::Earliest, days).await?;
+        let earliest = self.app.events.place(&Start::Earliest, topics).await?;
         tracing::warn!(sink = %self.key.id, from = %at, to = %earliest, "events older than their retention were not delivered");
         self.move_to(earliest).await
     }

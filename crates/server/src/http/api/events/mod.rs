@@ -73,7 +73,7 @@ pub async fn read(State(app): State<App>, At(name): At<String>, mut call: Call) 
     call.query.finish("after, limit, wait")?;
     let streamed = event_stream::is_asked(&call.headers)?;
     app.ledger.permit(&call.access, topic.right()).await?;
-    let after = app.events.place(&after, topic.retention_days).await?;
+    let after = app.events.place(&after, std::slice::from_ref(&topic)).await?;
     let mut reader = Reader { app, access: call.access, topic, after, encoder: Encoder::default(), _permit: permit };
     if streamed {
         let first = reader.page(STREAM_PAGE, Duration::ZERO).await?;

@@ -91,15 +91,13 @@ pub async fn put(State(app): State<App>, At(name): At<String>, mut call: Call) -
     let before = app.ledger.read(&call.access, &key).await?;
     let stands = before.as_ref().map(read).transpose()?.flatten().map(|sink| sink.begins);
     let from = place(&body, "from")?.unwrap_or(Start::Latest);
-    let latest = app.events.place(&Start::Latest, 1).await?;
+    let latest = app.events.place(&Start::Latest, &[]).await?;
     let mut sink = Sink::read(&body, Some(stands.unwrap_or(latest)))?;
     app.sinks.check(&sink.url)?;
-    let topics = sink.topics.iter().map(|topic| app.events.topics().get(topic).cloned());
-    let topics = topics.collect::<Result<Vec<_>>>()?;
+    let topics = app.events.topics().named(&sink.topics)?;
     app.events.allowed(&call.access, &topics).await?;
     if stands.is_none() {
-        let days = topics.iter().map(|topic| topic.retention_days).min().unwrap_or(1);
-        sink.begins = app.events.place(&from, days).await?;
+        sink.begins = app.events.place(&from, &topics).await?;
     }
     let write = Write { key: key.clone(), op: Op::Put, document: Some(sink.prepared(&name, &key.tenant)?) };
     let receipt = app.ledger.write(&call.access, Group { writes: vec![write], ..Group::default() }).await?;
