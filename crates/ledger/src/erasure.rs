@@ -1,8 +1,8 @@
 //! Erasure of a subject in the record (RECORD 8, 11): no new document, then no key, then no subject.
 //!
 //! The order of the whole is kept by the caller: durable in the transparency log first, then `erasure_begin`, then the
-//! keystore, then `erasure_complete`. Each may be repeated. Only the leader's memory holds documents in clear, so only it
-//! erases.
+//! keystore, then the copies, then `erasure_complete`. Each may be repeated. Only the leader's memory holds documents in
+//! clear, so only it erases.
 
 use crate::{Ledger, connection::classify, read::rows::unsigned, subjects::State};
 use keys::KeyId;
@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 const KEY: &str = "SELECT key_id, state FROM nephkeep.subject WHERE tenant = $1 AND subject = $2";
 
-const BEGUN: &str = "SELECT key_id FROM nephkeep.subject WHERE state = $1";
+const BEGUN: &str = "SELECT key_id, subject FROM nephkeep.subject WHERE state = $1";
 
 /// By a scan: there is no index that only a look before an erasure would use.
 const DOCUMENTS: &str = "SELECT count(*) FROM nephkeep.resource WHERE tenant = $1 AND subject = $2 AND NOT deleted";
@@ -49,6 +49,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Subjects of the erasures that have begun and are not complete.
+    pub async fn erasures_begun(&self) -> Result<Vec<Subject>> {
+        let rows = self.rows(BEGUN, &[&State::Erasing.code()]).await?;
+        Ok(rows.iter().map(|row| Subject::from_stored(row.get(1))).collect())
+    }
+
     /// From now on the record refuses documents of the subject, and no cache shows one.
     pub async fn erasure_begin(&self, access: &Access, subject: &Subject) -> Result<KeyId> {
         access.check(Action::Administer, &access.tenant, None)?;
@@ -58,7 +64,7 @@ impl Ledger {
         Ok(key)
     }
 
-    /// The key is destroyed everywhere.
+    /// The key is destroyed everywhere, and no copy has anything left.
     pub async fn erasure_complete(&self, access: &Access, subject: &Subject) -> Result<()> {
         access.check(Action::Administer, &access.tenant, None)?;
         self.record().lease.check_leading()?;

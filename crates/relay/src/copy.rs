@@ -45,6 +45,8 @@ pub(crate) struct Cursor {
     pub at: Option<Position>,
     /// It was damaged when it was opened, and nothing was done about it yet.
     damaged: bool,
+    /// An erasure of which this copy may still hold something: one failed here, or this server has just begun.
+    erasing: bool,
     remembered: Instant,
 }
 
@@ -115,7 +117,7 @@ impl Copy {
         shaper: Arc<dyn Shaper>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let cursor = Cursor { ready: false, at: None, damaged: false, remembered: Instant::now() };
+        let cursor = Cursor { ready: false, at: None, damaged: false, erasing: true, remembered: Instant::now() };
         let loading = ("copy-loading".to_owned(), "the copy is being opened".to_owned());
         let seen = Seen {
             at: None,
@@ -213,7 +215,17 @@ impl Copy {
             let mut seen = self.seen.lock();
             (seen.at, seen.error) = (cursor.at, None);
         }
+        if cursor.erasing {
+            self.erase_begun().await?;
+            cursor.erasing = false;
+        }
         Ok(cursor)
+    }
+
+    /// Repeats what a crash or a failure came between; the record keeps an erasure as begun until every copy is through.
+    async fn erase_begun(&self) -> Result<()> {
+        let (subjects, held) = (self.ledger.erasures_begun().await?, self.held());
+        blocking(move || subjects.iter().try_for_each(|subject| held.erase(subject).map(drop))).await
     }
 
     /// Also of a copy that cannot be opened.
@@ -341,8 +353,10 @@ impl Copy {
     }
 
     pub async fn erase(&self, subject: &Subject) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let mut cursor = self.turn.lock().await;
         let (held, subject) = (self.held(), subject.clone());
-        blocking(move || held.erase(&subject)).await.map(drop)
+        let erased = blocking(move || held.erase(&subject)).await.map(drop);
+        cursor.erasing |= erased.is_err();
+        erased
     }
 }

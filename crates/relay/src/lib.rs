@@ -93,15 +93,22 @@ impl Relay {
         to_the_end(async move { copy.repair(&keys).await }).await
     }
 
-    /// Removes a subject from every copy; its key is destroyed already.
+    /// Removes a subject from every copy; its key is destroyed already. One that fails keeps it in no other: the first
+    /// error is told when all were asked, with the names of all that failed. They try again by themselves, also after a
+    /// restart, what the record keeps as begun.
     pub async fn erase(&self, subject: &Subject) -> Result<()> {
+        let (mut first, mut failed) = (None, Vec::new());
         for copy in &self.copies {
-            copy.erase(subject).await?;
+            if let Err(error) = copy.erase(subject).await {
+                tracing::error!(copy = copy.name(), code = error.code(), "a copy did not erase a subject: {error}");
+                failed.push(copy.name());
+                first.get_or_insert(error);
+            }
         }
-        Ok(())
+        first.map_or(Ok(()), |error| Err(error.with("copies", failed.join(", "))))
     }
 
-    /// The copy that is searched; `copy-missing` where there is none.
+    /// The copy that is searched; `copy-unknown` where there is none.
     pub fn vectors(&self) -> Result<Arc<dyn VectorSearch>> {
         self.copies.iter().find_map(|copy| copy.vectors()).ok_or_else(|| missing("vectors"))
     }

@@ -3,7 +3,7 @@
 
 use crate::stand::Stand;
 use ledger::Resource;
-use model::{ErrorKind, Kind, ResourceKey, Result, Subject};
+use model::{Access, ErrorKind, Kind, ResourceKey, Result, Role, Subject};
 use relay::{Relay, Shaper, What};
 use std::{
     fs,
@@ -140,6 +140,77 @@ async fn a_rebuild_that_fails_leaves_the_old_generation_and_no_file() {
     let rebuilt = relay.rebuild("vectors").await.unwrap();
     assert_eq!((rebuilt.differing, rebuilt.keys), (0, 2));
     assert_ne!(relay.status()[0].generation, generation);
+    relay.close().await;
+}
+
+/// A copy that was made before this server began, of one document.
+async fn filled(stand: &Stand, root: &Path) -> Arc<VectorIndex> {
+    let before = relay(stand, vec![index(root)]);
+    caught_up(stand, &before, 0).await;
+    before.close().await;
+    drop(before);
+    let index = index(root);
+    assert_eq!(index.stats().documents, 1);
+    index
+}
+
+/// What an erasure orders before the copies are asked.
+async fn erasure_begun(stand: &Stand) -> Subject {
+    let subject = Subject::of_tenant(&stand.access.tenant);
+    let admin = Access::new("eve", &[Role::Admin], &stand.access.tenant, "test");
+    stand.ledger.erasure_begin(&admin, &subject).await.unwrap();
+    subject
+}
+
+#[tokio::test]
+async fn an_erasure_reaches_every_copy_and_tells_all_that_fail() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let script = Arc::new(Script::default());
+    let at = |name| root.path().join(name);
+    let indexes = [filled(&stand, &at("a")).await, filled(&stand, &at("b")).await, filled(&stand, &at("c")).await];
+    let failing = |at: usize| -> Arc<dyn Projection> { Faulty::new(Arc::clone(&indexes[at]) as _, &script) };
+    let relay = relay(&stand, vec![failing(0), failing(1), Arc::clone(&indexes[2]) as _]);
+    for copy in 0..3 {
+        caught_up(&stand, &relay, copy).await;
+    }
+    let held = || indexes.each_ref().map(|index| index.stats().documents);
+    for _ in 0..2 {
+        script.add(Call::Erase, Fault::Reject(ErrorKind::Retry));
+    }
+    // Of nothing that the record knows as begun, so that nobody tries again.
+    let subject = Subject::of_tenant(&stand.access.tenant);
+    let error = relay.erase(&subject).await.unwrap_err();
+    assert_eq!((error.code(), error.fact("copies")), ("copy-unavailable", Some("vectors, vectors")));
+    assert_eq!(held(), [1, 1, 0]);
+    relay.erase(&subject).await.unwrap();
+    assert_eq!(held(), [0, 0, 0]);
+    relay.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_failed_an_erasure_tries_it_again_by_itself() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let (index, script) = (filled(&stand, root.path()).await, Arc::new(Script::default()));
+    let relay = relay(&stand, vec![Faulty::new(Arc::clone(&index) as _, &script)]);
+    caught_up(&stand, &relay, 0).await;
+    let subject = erasure_begun(&stand).await;
+    script.add(Call::Erase, Fault::Reject(ErrorKind::Retry));
+    assert_eq!(relay.erase(&subject).await.unwrap_err().code(), "copy-unavailable");
+    assert_eq!(script.left(), 0);
+    until("the copy does not try again", || index.stats().documents == 0).await;
+    relay.close().await;
+}
+
+#[tokio::test]
+async fn an_erasure_that_a_crash_came_between_reaches_the_copies_at_the_next_start() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    stand.put("first").await;
+    let index = filled(&stand, root.path()).await;
+    erasure_begun(&stand).await;
+    let relay = relay(&stand, vec![Arc::clone(&index) as _]);
+    until("the copy does not erase", || index.stats().documents == 0).await;
     relay.close().await;
 }
 

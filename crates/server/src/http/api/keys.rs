@@ -120,10 +120,11 @@ pub async fn erase(State(app): State<App>, mut call: Call) -> Answer {
     let key = app.ledger.erasure_begin(&call.access, &subject).await?;
     let outcome = on_keystore(&app, move |keystore| keystore.destroy(&[key])).await?;
     app.ledger.mark_keystore().await?;
+    // Before it is complete: a copy that fails, or a server that dies, tries again what stands as begun.
+    app.relay.erase(&subject).await?;
     if outcome.is_complete() {
         app.ledger.erasure_complete(&call.access, &subject).await?;
     }
-    app.relay.erase(&subject).await?;
     let complete = if outcome.is_complete() { "complete" } else { "incomplete" };
     act(&app, &call.access, "erase", complete, subject.as_str().to_owned()).await?;
     Ok(answer(StatusCode::OK, &told(&outcome).with("subject", subject.as_str())))
