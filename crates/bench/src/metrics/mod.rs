@@ -92,7 +92,8 @@ pub async fn run(arguments: Arguments) -> Verdict {
     };
     let series = Arc::new(sender::made_up(arguments.series));
     let now_ms = jiff::Timestamp::now().as_millisecond() / HOUR_MS * HOUR_MS;
-    let (old, new) = (now_ms - arguments.days * DAY_MS, now_ms - DAY_MS);
+    let new = now_ms - DAY_MS;
+    let old = new - arguments.days * DAY_MS;
 
     let alone = Alone::start(place.path(), &program)?;
     alone.answers().await?;
@@ -100,13 +101,13 @@ pub async fn run(arguments: Arguments) -> Verdict {
     drop(alone);
 
     let mut door = Door::start(place.path()).await?;
-    let history = door.sender(Message::V1)?.rounds(&series, (old, HOUR_MS), arguments.days * 24 - 24).await?;
+    let history = door.sender(Message::V1)?.rounds(&series, (old, HOUR_MS), arguments.days * 24).await?;
     let first = load(&arguments, &series, Message::V1, (new, new + ROOM_MS), Side::Door(&door)).await?;
     let second = load(&arguments, &series, Message::V2, (first.next_ms, now_ms), Side::Door(&door)).await?;
     let missing = ROUNDS_FOR_A_BLOCK - (second.next_ms - new) / CADENCE_MS;
     let rest = door.sender(Message::V1)?.rounds(&series, (second.next_ms, CADENCE_MS), missing.max(1)).await?;
     let block = engines::block(&door.data(), new, Duration::from_secs(180)).await?;
-    let asked = arguments.quiet("queries", async || queries::ask(&door, old, now_ms - DAY_MS).await).await?;
+    let asked = arguments.quiet("queries", async || queries::ask(&door, old, new).await).await?;
     door.stop().await?;
     let decoded = arguments.quiet("decoding", async || decoding::measure(&series)).await?;
 
@@ -115,7 +116,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
         vec![decoding::row(decoded)],
         write_rows(&bare, &first, &second, &sent),
         size_rows(block.as_ref()),
-        queries::rows(asked.as_ref(), arguments.series, arguments.days - 1),
+        queries::rows(asked.as_ref(), arguments.series, arguments.days),
     ];
     let details = json!({
         "prometheus": program.version.text,

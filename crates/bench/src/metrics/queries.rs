@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use std::time::Instant;
 use stores::metrics::form;
 
+const HOUR_S: i64 = 3_600;
 const LONG: usize = 5;
 const SHORT: usize = 300;
 
 #[derive(Debug)]
 pub struct Asked {
-    /// Seconds, at 360 points and at one an hour.
+    /// Seconds, at a few hundred points and at one an hour.
     coarse_s: f64,
     fine_s: f64,
     /// Milliseconds through the door and at the engine itself: middle and 95th.
@@ -26,18 +27,24 @@ pub struct Asked {
     engine_ms: (f64, f64),
 }
 
+/// A point every so many seconds, not more than about 360 of them; on the hour, because only there are samples.
+fn coarse_step_s(length_s: i64) -> i64 {
+    (length_s / 360 + HOUR_S - 1) / HOUR_S * HOUR_S
+}
+
+/// Hourly samples between these times, and denser ones after them.
 pub async fn ask(door: &Door, from_ms: i64, to_ms: i64) -> Result<Asked> {
-    let span = |query: &str, from: i64, step_s: i64| {
-        let numbers = [("start", from / 1_000), ("end", to_ms / 1_000), ("step", step_s)];
+    let span = |query: &str, (from_s, to_s): (i64, i64), step_s: i64| {
+        let numbers = [("start", from_s), ("end", to_s), ("step", step_s)];
         let mut parameters = vec![("query".to_owned(), query.to_owned())];
         parameters.extend(numbers.map(|(name, number)| (name.to_owned(), number.to_string())));
         form(&parameters)
     };
     let all = "sum by (region) ({__name__=~\"bench_cell_metric_.*\"})";
-    let length_s = (to_ms - from_ms) / 1_000;
-    let coarse_s = long(door, &span(all, from_ms, (length_s / 360).max(3_600) / 3_600 * 3_600)).await?;
-    let fine_s = long(door, &span(all, from_ms, 3_600)).await?;
-    let one = span("bench_cell_metric_0{cell=\"cell-00000\"}", to_ms - 6 * 3_600_000, 60);
+    let (from_s, to_s) = (from_ms / 1_000, to_ms / 1_000);
+    let coarse_s = long(door, &span(all, (from_s, to_s), coarse_step_s(to_s - from_s))).await?;
+    let fine_s = long(door, &span(all, (from_s, to_s), HOUR_S)).await?;
+    let one = span("bench_cell_metric_0{cell=\"cell-00000\"}", (to_s, to_s + 3 * HOUR_S), 30);
     let (door_ms, engine_ms) = in_turn(door, &one).await?;
     Ok(Asked { coarse_s, fine_s, door_ms, engine_ms })
 }
@@ -49,12 +56,17 @@ async fn long(door: &Door, form: &str) -> Result<f64> {
         let begun = Instant::now();
         let body = door.asked(&format!("/prometheus/api/v1/query_range?{form}")).await?;
         times.push(begun.elapsed().as_secs_f64());
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if answer["data"]["result"].as_array().is_none_or(Vec::is_empty) {
-            return Err(failed("a long query found nothing").with("query", form));
-        }
+        found(&body, form)?;
     }
     median(times).ok_or_else(|| failed("no long query was measured"))
+}
+
+fn found(body: &[u8], form: &str) -> Result<()> {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    match answer["data"]["result"].as_array() {
+        Some(series) if !series.is_empty() => Ok(()),
+        _ => Err(failed("a query found nothing").with("query", form)),
+    }
 }
 
 type Times = (f64, f64);
@@ -68,11 +80,13 @@ async fn in_turn(door: &Door, form: &str) -> Result<(Times, Times)> {
     let (mut door_ms, mut engine_ms) = (Vec::new(), Vec::new());
     for _ in 0..SHORT {
         let begun = Instant::now();
-        engines::asked(&mut to_door, &ours).await?;
+        let body = engines::asked(&mut to_door, &ours).await?;
         door_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        found(&body, form)?;
         let begun = Instant::now();
-        engines::asked(&mut to_engine, &theirs).await?;
+        let body = engines::asked(&mut to_engine, &theirs).await?;
         engine_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        found(&body, form)?;
     }
     let told = |times: Vec<f64>| (median(times.clone()).unwrap_or(f64::INFINITY), p95(&times));
     Ok((told(door_ms), told(engine_ms)))
@@ -83,7 +97,9 @@ pub fn rows(asked: Option<&Asked>, series: usize, days: i64) -> Vec<Row> {
         Some((told, met)) => Row::new(work, target, told, met),
         None => Row::not_measured(work, target, DISTURBED),
     };
-    let long = format!("query_range over {days} days, {} series in one sum, 360 points", grouped(series as f64));
+    let points = days * 24 * HOUR_S / coarse_step_s(days * 24 * HOUR_S) + 1;
+    let series = grouped(series as f64);
+    let long = format!("query_range over {days} days, {series} series in one sum, {points} points");
     vec![
         row(&long, "< 1 s", &|asked| (format!("{:.2} s", asked.coarse_s), asked.coarse_s < 1.0)),
         row("the same, a point an hour", "told", &|asked| (format!("{:.2} s", asked.fine_s), true)),
@@ -101,5 +117,18 @@ impl Asked {
     pub fn details(&self) -> Value {
         json!({ "coarse_s": self.coarse_s, "fine_s": self.fine_s,
             "door_ms": [self.door_ms.0, self.door_ms.1], "engine_ms": [self.engine_ms.0, self.engine_ms.1] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::coarse_step_s;
+
+    #[test]
+    fn a_coarse_answer_has_at_most_360_steps_on_the_hour() {
+        for days in 1..=731 {
+            let (length_s, step_s) = (days * 86_400, coarse_step_s(days * 86_400));
+            assert!(step_s >= 3_600 && step_s % 3_600 == 0 && length_s / step_s <= 360, "{days} days: {step_s} s");
+        }
     }
 }

@@ -5,10 +5,12 @@ use model::Result;
 use prost::Message as _;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use testkit::prometheus::{Label, Request1, Request2, Sample, Series1, Series2};
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 4;
+/// How far one connection may be ahead of the others: an engine takes what is up to an hour older than its latest.
+const AHEAD_MS: i64 = 1_800_000;
 /// Samples of one request, as Prometheus sends them.
 const BATCH: usize = 2_000;
 
@@ -69,11 +71,12 @@ impl Sender {
     pub async fn rounds(&mut self, series: &Arc<Vec<Series>>, times: (i64, i64), count: i64) -> Result<Sent> {
         let share = series.len().div_ceil(CONNECTIONS).max(1);
         let mut workers = JoinSet::new();
+        let abreast = Arc::new(Barrier::new(series.len().div_ceil(share)));
         for start in (0..series.len()).step_by(share) {
-            let (own, all) = (self.clone(), Arc::clone(series));
+            let (own, all, abreast) = (self.clone(), Arc::clone(series), Arc::clone(&abreast));
             workers.spawn(async move {
                 let end = all.len().min(start + share);
-                own.share(&all[start..end], times, count).await
+                own.share(&all[start..end], times, count, &abreast).await
             });
         }
         let mut sent = Sent::default();
@@ -83,11 +86,21 @@ impl Sender {
         Ok(sent)
     }
 
-    async fn share(&self, series: &[Series], (from_ms, step_ms): (i64, i64), count: i64) -> Result<Sent> {
+    async fn share(
+        &self,
+        series: &[Series],
+        (from_ms, step_ms): (i64, i64),
+        count: i64,
+        abreast: &Barrier,
+    ) -> Result<Sent> {
+        let ahead = (AHEAD_MS / step_ms).max(1);
         let mut connection = connect(self.server, PATIENCE).await?;
         let mut sent = Sent::default();
         let mut batches: Vec<Batch> = series.chunks(BATCH).map(|part| Batch::new(self.message, part)).collect();
         for round in 0..count {
+            if round % ahead == 0 {
+                abreast.wait().await;
+            }
             for batch in &mut batches {
                 let body = batch.at(from_ms + round * step_ms, round)?;
                 let answer = connection.ask(&self.request(&body)).await;
