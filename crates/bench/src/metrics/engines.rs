@@ -10,6 +10,8 @@ use model::Result;
 use operations::drill::{site::Site, wire::Connection};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -20,6 +22,9 @@ use stores::metrics::{Local, Program};
 use tokio::time::{Instant, sleep};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Of an engine whose blocks are all written and merged.
+const REST: Duration = Duration::from_secs(3);
+const SETTLE_LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(50);
 /// For an answer: the long queries take their time.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -191,27 +196,38 @@ impl Block {
     }
 }
 
-/// The largest block of samples from this time on, once there is one.
-pub async fn block(data: &Path, from_ms: i64, limit: Duration) -> Result<Option<Block>> {
-    let begun = Instant::now();
-    loop {
-        let entries =
-            fs::read_dir(data).map_err(|error| failed("the engine's data cannot be read").caused_by(error))?;
-        let found =
-            entries.flatten().filter_map(|entry| read(&entry.path(), from_ms)).max_by_key(|block| block.samples);
-        if found.is_some() || begun.elapsed() > limit {
-            return Ok(found);
+/// Waits until the engine has written and merged its blocks: what it still has to do would be taken for the cost of
+/// what is measured.
+pub async fn settled(data: &Path) -> Result<()> {
+    let (begun, mut before, mut since) = (Instant::now(), BTreeSet::new(), Instant::now());
+    while since.elapsed() < REST {
+        if begun.elapsed() > SETTLE_LIMIT {
+            return Err(failed("the engine's blocks do not come to rest"));
         }
-        sleep(Duration::from_millis(500)).await;
+        let now = names(data)?;
+        let writes = now.iter().any(|name| name.to_string_lossy().contains(".tmp"));
+        if writes || now != before {
+            (before, since) = (now, Instant::now());
+        }
+        sleep(POLL).await;
     }
+    Ok(())
+}
+
+fn names(data: &Path) -> Result<BTreeSet<OsString>> {
+    let entries = fs::read_dir(data).map_err(|error| failed("the engine's data cannot be read").caused_by(error))?;
+    Ok(entries.flatten().map(|entry| entry.file_name()).collect())
+}
+
+/// The largest block with samples from this time on only.
+pub fn block(data: &Path, from_ms: i64) -> Result<Option<Block>> {
+    let found = names(data)?.into_iter().filter_map(|name| read(&data.join(name), from_ms));
+    Ok(found.max_by_key(|block| block.samples))
 }
 
 fn read(directory: &Path, from_ms: i64) -> Option<Block> {
     let meta: Value = serde_json::from_slice(&fs::read(directory.join("meta.json")).ok()?).ok()?;
-    // Blocks begin at even hours.
-    if meta["minTime"].as_i64()? < from_ms - 7_200_000
-        || meta["maxTime"].as_i64()? - meta["minTime"].as_i64()? > 8_000_000
-    {
+    if meta["minTime"].as_i64()? < from_ms {
         return None;
     }
     Some(Block { samples: meta["stats"]["numSamples"].as_u64()?, bytes: size(directory) })

@@ -21,7 +21,7 @@ use engines::{Alone, Block, Door};
 use model::Result;
 use sender::{Message, Sender, Sent, Series};
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 use stores::metrics::Program;
 
 /// As a platform's own scrape.
@@ -33,8 +33,9 @@ const ROOM_MS: i64 = DAY_MS / 2;
 /// The first round makes the series, which costs more than any later one.
 const WARM_UP: i64 = 20;
 const DISTURBED: &str = "others used the processors";
-/// A head of more than three hours is written to a block of two.
-const ROUNDS_FOR_A_BLOCK: i64 = 800;
+/// A head of more than three hours is written to a block of two; blocks begin at even hours. Four and a half hours have
+/// one in them that begins after the first sample.
+const ROUNDS_FOR_A_BLOCK: i64 = 1_080;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -102,11 +103,13 @@ pub async fn run(arguments: Arguments) -> Verdict {
 
     let mut door = Door::start(place.path()).await?;
     let history = door.sender(Message::V1)?.rounds(&series, (old, HOUR_MS), arguments.days * 24).await?;
+    engines::settled(&door.data()).await?;
     let first = load(&arguments, &series, Message::V1, (new, new + ROOM_MS), Side::Door(&door)).await?;
     let second = load(&arguments, &series, Message::V2, (first.next_ms, now_ms), Side::Door(&door)).await?;
     let missing = ROUNDS_FOR_A_BLOCK - (second.next_ms - new) / CADENCE_MS;
     let rest = door.sender(Message::V1)?.rounds(&series, (second.next_ms, CADENCE_MS), missing.max(1)).await?;
-    let block = engines::block(&door.data(), new, Duration::from_secs(180)).await?;
+    engines::settled(&door.data()).await?;
+    let block = engines::block(&door.data(), new)?;
     let asked = arguments.quiet("queries", async || queries::ask(&door, old, new).await).await?;
     door.stop().await?;
     let decoded = arguments.quiet("decoding", async || decoding::measure(&series)).await?;
@@ -260,7 +263,7 @@ fn size_rows(block: Option<&Block>) -> Vec<Row> {
             let bytes = block.bytes_per_sample();
             Row::new(work, "told", format!("{bytes:.2} B, 1 : {:.1} to 16 B", 16.0 / bytes), true)
         }
-        None => Row::not_measured(work, "told", "no block was written in time"),
+        None => Row::not_measured(work, "told", "no block was written"),
     }]
 }
 
