@@ -8,6 +8,7 @@ mod committer;
 pub mod connection;
 mod counts;
 pub mod doctor;
+mod embeddings;
 pub mod erasure;
 mod events;
 mod expiry;
@@ -41,6 +42,7 @@ mod write;
 
 pub use clock::Wall;
 pub use counts::Counts;
+pub use embeddings::{Address, Embeddings, KeptEmbedding};
 pub use gateway::{Leadership, Ledger};
 pub use groups::{DeadLetter, Group as ConsumerGroup, GroupKey, Membership, Partition};
 pub use kept::Kept;

@@ -38,6 +38,7 @@ pub const SHIPPED: &[Migration] = &[
     Migration { id: 1, name: "record", sql: include_str!("../migrations/0001_record.sql") },
     Migration { id: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
     Migration { id: 3, name: "keystore", sql: include_str!("../migrations/0003_keystore.sql") },
+    Migration { id: 4, name: "embedding", sql: include_str!("../migrations/0004_embedding.sql") },
 ];
 
 /// Only names the advisory lock; two runners take turns.

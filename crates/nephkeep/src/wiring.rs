@@ -158,7 +158,7 @@ fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>, embedde
     let keys = Arc::new(KeystoreKeys(Arc::clone(keystore)));
     let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
     let vectors = VectorCopy::new(&settings.vectors, basis);
-    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors(Arc::clone(embedder))))]))
+    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors::new(ledger, Arc::clone(embedder))))]))
 }
 
 /// The event tier: the record's own log under a policy of topics.

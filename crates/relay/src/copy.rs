@@ -315,7 +315,7 @@ impl Copy {
             let (held, feed, mut unshaped) = (self.held(), self.feed(), self.unshaped());
             // Opening, shaping and writing take processor time and block on files.
             let followed = blocking(move || {
-                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                let shaped = feed.shaped(&states, &mut unshaped);
                 feed::write(&*held, shaped, through, true)?;
                 Ok(unshaped)
             });

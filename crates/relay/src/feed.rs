@@ -3,13 +3,18 @@
 //! A document that cannot be read or shaped has no objects in a copy, and is counted and named: it holds up no other.
 
 use crate::Shaper;
-use ledger::{Change, ChangeAction, Kept, Ledger, Resource};
-use model::{Class, ErrorKind, Position, ResourceKey, Result, Subject, Version};
-use std::{collections::BTreeMap, sync::Arc};
-use stores::{Body, ChangeBatch, CopyChange, Entry, Projection, digest};
+use ledger::{Change, ChangeAction, Content, Kept, Ledger, Resource};
+use model::{Class, Error, ErrorKind, Position, ResourceKey, Result, Subject, Version};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use stores::{Body, ChangeBatch, CopyChange, Object, Projection};
 
 /// Vectors of one batch.
 const BATCH_BYTES: usize = 32 << 20;
+/// Of the documents that are shaped together; one may be larger.
+const OPEN_BYTES: usize = 256 << 10;
 /// Documents without objects that are remembered; all are logged.
 const UNSHAPED_MOST: usize = 10_000;
 
@@ -32,7 +37,7 @@ impl State {
         matches!(self, Self::Change(change) if change.action == ChangeAction::Deleted)
     }
 
-    fn open(&self, ledger: &Ledger) -> Result<Resource> {
+    pub(crate) fn open(&self, ledger: &Ledger) -> Result<Resource> {
         match self {
             Self::Kept(kept) => ledger.open_kept(kept),
             Self::Change(change) => ledger.state_of(change),
@@ -68,8 +73,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn shaped(&self, state: &State, unshaped: &mut Unshaped) -> Result<CopyChange> {
-        match state.open(&self.ledger).and_then(|resource| self.shaper.objects(&resource)) {
+    /// What the copy should hold, in the order of the states. Several documents are open at a time, as many as are small.
+    pub(crate) fn shaped<'f>(&'f self, states: &'f [State], unshaped: &'f mut Unshaped) -> Shaped<'f> {
+        Shaped { feed: self, states, unshaped, ready: VecDeque::new() }
+    }
+
+    fn settled(&self, state: &State, objects: Result<Vec<Object>>, unshaped: &mut Unshaped) -> Result<CopyChange> {
+        match objects {
             Ok(objects) => {
                 unshaped.remove(state.key());
                 Ok(CopyChange { objects, ..state.without_objects() })
@@ -87,9 +97,54 @@ impl Feed {
             Err(error) => Err(error),
         }
     }
+}
 
-    pub(crate) fn entry(&self, state: &State, unshaped: &mut Unshaped) -> Result<Entry> {
-        Ok(digest::of_change(&self.shaped(state, unshaped)?))
+/// States on their way to objects.
+#[derive(Debug)]
+pub(crate) struct Shaped<'f> {
+    feed: &'f Feed,
+    states: &'f [State],
+    unshaped: &'f mut Unshaped,
+    ready: VecDeque<Result<CopyChange>>,
+}
+
+impl Shaped<'_> {
+    fn more(&mut self) {
+        let (mut opened, mut resources, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < OPEN_BYTES
+            && let Some((state, rest)) = self.states.split_first()
+        {
+            self.states = rest;
+            let unopened = match state.open(&self.feed.ledger) {
+                Ok(resource) => {
+                    bytes += match &resource.document {
+                        Content::Clear(document) => document.len(),
+                        Content::Erased | Content::Deleted => 0,
+                    };
+                    resources.push(resource);
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            opened.push((state, unopened));
+        }
+        let mut objects = self.feed.shaper.objects_of(&resources).into_iter();
+        for (state, unopened) in opened {
+            let missing = || Err(Error::bug("a document was shaped into nothing, not even no objects"));
+            let objects = unopened.map_or_else(|| objects.next().unwrap_or_else(missing), Err);
+            self.ready.push_back(self.feed.settled(state, objects, self.unshaped));
+        }
+    }
+}
+
+impl Iterator for Shaped<'_> {
+    type Item = Result<CopyChange>;
+
+    fn next(&mut self) -> Option<Result<CopyChange>> {
+        if self.ready.is_empty() {
+            self.more();
+        }
+        self.ready.pop_front()
     }
 }
 

@@ -21,23 +21,37 @@ pub use copy::{Repaired, Status, Verified};
 pub use sealing::KeystoreKeys;
 
 use copy::Copy;
-use ledger::{Ledger, Resource};
+use knowledge::{CleanUp, ToVectors};
+use ledger::{Leadership, Ledger, Resource};
 use model::{Error, Kind, ResourceKey, Result, Subject};
 use parking_lot::Mutex;
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 use stores::{Object, Projection, vectors::VectorSearch};
 use tokio::{sync::watch, task::JoinHandle};
 
-/// What a copy should hold of a resource. Pure: the same resource, the same objects.
+/// What a copy should hold of a resource: of the same resource, the same objects. Calls may block.
 pub trait Shaper: Send + Sync + fmt::Debug {
     /// Of the resources that the copy is made from.
     fn kind(&self) -> Kind;
     fn objects(&self, resource: &Resource) -> Result<Vec<Object>>;
+    /// The same of several, in their order: for one who asks somebody, and better once than often.
+    fn objects_of(&self, resources: &[Resource]) -> Vec<Result<Vec<Object>>> {
+        resources.iter().map(|resource| self.objects(resource)).collect()
+    }
+    /// Where vectors are what it makes.
+    fn as_vectors(&self) -> Option<&ToVectors> {
+        None
+    }
 }
+
+/// Stored vectors that nobody needs are looked for this often, and for the first time after an hour.
+const CLEAN_EVERY: Duration = Duration::from_secs(24 * 3_600);
+const CLEAN_FIRST: Duration = Duration::from_secs(3_600);
 
 /// All copies of one record.
 #[derive(Debug)]
 pub struct Relay {
+    ledger: Ledger,
     copies: Vec<Arc<Copy>>,
     stop: watch::Sender<bool>,
     pumps: Mutex<Vec<JoinHandle<()>>>,
@@ -48,7 +62,8 @@ impl Relay {
     pub fn new(ledger: &Ledger, copies: Vec<(Arc<dyn Projection>, Arc<dyn Shaper>)>) -> Self {
         let stop = watch::Sender::new(false);
         let copy = |(held, shaper)| Arc::new(Copy::new(ledger.clone(), held, shaper, stop.subscribe()));
-        Self { copies: copies.into_iter().map(copy).collect(), stop, pumps: Mutex::default() }
+        let copies = copies.into_iter().map(copy).collect();
+        Self { ledger: ledger.clone(), copies, stop, pumps: Mutex::default() }
     }
 
     /// One pump for each copy: a slow or failing one holds up nobody else.
@@ -57,6 +72,19 @@ impl Relay {
         for copy in &self.copies {
             pumps.push(tokio::spawn(Arc::clone(copy).pump()));
         }
+        let (ledger, shapers, stop) = (self.ledger.clone(), self.shapers(), self.stop.subscribe());
+        if shapers.iter().any(|shaper| shaper.as_vectors().is_some_and(|vectors| vectors.embedder().is_kept())) {
+            pumps.push(tokio::spawn(cleaned(ledger, shapers, stop)));
+        }
+    }
+
+    fn shapers(&self) -> Vec<Arc<dyn Shaper>> {
+        self.copies.iter().map(|copy| Arc::clone(&copy.shaper)).collect()
+    }
+
+    /// Removes stored vectors that no document needs; how many. Runs once a day where this server leads.
+    pub async fn clean_up(&self) -> Result<u64> {
+        CleanUp { ledger: &self.ledger, shapers: self.shapers() }.run().await
     }
 
     /// Ends the pumps after the batch each is in; so do rebuilds and comparisons, which say `stopping`.
@@ -93,7 +121,7 @@ impl Relay {
         to_the_end(async move { copy.repair(&keys).await }).await
     }
 
-    /// Removes a subject from every copy; its key is destroyed already. One that fails keeps it in no other: the first
+    /// Removes a subject from every copy, and what is left of its stored vectors; its key is destroyed already. One that fails keeps it in no other: the first
     /// error is told when all were asked, with the names of all that failed. They try again by themselves, also after a
     /// restart, what the record keeps as begun.
     pub async fn erase(&self, subject: &Subject) -> Result<()> {
@@ -105,7 +133,8 @@ impl Relay {
                 first.get_or_insert(error);
             }
         }
-        first.map_or(Ok(()), |error| Err(error.with("copies", failed.join(", "))))
+        let left = CleanUp { ledger: &self.ledger, shapers: Vec::new() }.of_erased().await;
+        first.map_or(left.map(drop), |error| Err(error.with("copies", failed.join(", "))))
     }
 
     /// The copy that is searched; `copy-unknown` where there is none.
@@ -120,6 +149,28 @@ impl Relay {
 
     fn copy(&self, name: &str) -> Result<&Arc<Copy>> {
         self.copies.iter().find(|copy| copy.name() == name).ok_or_else(|| missing(name))
+    }
+}
+
+async fn cleaned(ledger: Ledger, shapers: Vec<Arc<dyn Shaper>>, mut stop: watch::Receiver<bool>) {
+    let work = async {
+        let mut pause = CLEAN_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = CLEAN_EVERY;
+            if !matches!(ledger.leadership(), Leadership::Leader { .. }) {
+                continue;
+            }
+            match (CleanUp { ledger: &ledger, shapers: shapers.clone() }).run().await {
+                Ok(removed) => tracing::info!(removed, "stored vectors that nobody needs are removed"),
+                Err(error) => tracing::warn!(code = error.code(), "stored vectors could not be cleaned up: {error}"),
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = work => {}
     }
 }
 

@@ -37,7 +37,7 @@ impl Copy {
             self.going_on()?;
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
-                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                let shaped = feed.shaped(&states, &mut unshaped);
                 feed::write(&*fresh, shaped, start, false)?;
                 Ok(unshaped)
             })
@@ -49,7 +49,7 @@ impl Copy {
             self.going_on()?;
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
-                let shaped = states.iter().map(|state| feed.shaped(state, &mut unshaped));
+                let shaped = feed.shaped(&states, &mut unshaped);
                 feed::write(&*fresh, shaped, through, true)?;
                 Ok(unshaped)
             })
@@ -87,10 +87,9 @@ impl Copy {
         let (repaired, unshaped) = blocking(move || {
             let gone = states.iter().filter(|(_, state)| state.as_ref().is_none_or(State::is_deleted));
             let gone = gone.map(|(key, _)| key.clone()).collect();
-            let shaped = states.iter().map(|(key, state)| match state {
-                Some(state) => feed.shaped(state, &mut unshaped),
-                None => Ok(absent(key, head)),
-            });
+            let absent = states.iter().filter(|(_, state)| state.is_none()).map(|(key, _)| Ok(absent(key, head)));
+            let present: Vec<State> = states.values().flatten().cloned().collect();
+            let shaped = absent.chain(feed.shaped(&present, &mut unshaped));
             let mut entries = Vec::new();
             let shaped = shaped.inspect(|change| entries.extend(change.as_ref().map(digest::of_change)));
             feed::write(&*held, shaped, head, false)?;

@@ -111,12 +111,13 @@ impl Copy {
         self.going_on()?;
         let feed = self.feed();
         blocking(move || {
-            for state in states {
-                if expected.wants(state.key()) {
-                    let entry = feed.entry(&state, &mut expected.unshaped)?;
-                    expected.set(entry);
-                }
-            }
+            let wanted: Vec<State> = states.into_iter().filter(|state| expected.wants(state.key())).collect();
+            let mut unshaped = std::mem::take(&mut expected.unshaped);
+            let shaped = feed.shaped(&wanted, &mut unshaped);
+            let entries = shaped.map(|change| change.map(|change| digest::of_change(&change)));
+            let entries = entries.collect::<Result<Vec<Entry>>>();
+            expected.unshaped = unshaped;
+            entries?.into_iter().for_each(|entry| expected.set(entry));
             Ok(expected)
         })
         .await

@@ -4,5 +4,6 @@
 mod copies;
 mod groups;
 mod held;
+mod kept;
 mod moving;
 mod stand;

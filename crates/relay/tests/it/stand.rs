@@ -13,6 +13,7 @@ pub struct Stand {
     pub ledger: Ledger,
     pub events: Events,
     pub access: Access,
+    pub keystore: Arc<Keystore>,
     pub database: tokio_postgres::Config,
     log: Arc<TransparencyLog>,
     _directory: tempfile::TempDir,
@@ -22,14 +23,15 @@ impl Stand {
     pub async fn new() -> Self {
         let directory = postgresql::directory();
         let (keystore, _) = Keystore::create(&keys::Settings::under(&directory.path().join("keys"))).unwrap();
+        let keystore = Arc::new(keystore);
         let log = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
         let database = postgresql::database().await;
         let connector = Connector::new(&postgresql::url_of(&database).parse().unwrap()).unwrap();
         let settings = Settings { change_partition: 10_000, ..Settings::default() };
-        let ledger = Ledger::open(settings, connector, Arc::new(keystore), Arc::clone(&log)).await.unwrap();
+        let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&log)).await.unwrap();
         let events = Events::new(&ledger, Topics::read(BUILT_IN).unwrap());
         let access = Access::new("ann", &[Role::Writer, Role::Auditor], &Tenant::new("acme").unwrap(), "test");
-        Self { ledger, events, access, database, log, _directory: directory }
+        Self { ledger, events, access, keystore, database, log, _directory: directory }
     }
 
     /// One change of a configuration key.

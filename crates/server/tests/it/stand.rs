@@ -181,7 +181,7 @@ impl Stand {
         let keys = Arc::new(KeystoreKeys(Arc::clone(&keystore)));
         let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
         let vectors = VectorCopy::new(&directory.path().join("vectors"), basis);
-        let shaper = Arc::new(ToVectors(Arc::clone(&embedder)));
+        let shaper = Arc::new(ToVectors::new(&ledger, Arc::clone(&embedder)));
         let relay = Arc::new(Relay::new(&ledger, vec![(vectors, shaper)]));
         relay.start();
         let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
