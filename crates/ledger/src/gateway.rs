@@ -20,6 +20,7 @@ use crate::{
     settings::DATASET,
     subject_rows::SubjectRows,
     subjects::Subjects,
+    upkeep,
 };
 use audit::{AccessNote, Entry, Noted, TransparencyLog};
 use keys::{Bound, EnvelopeHeader, Keystore, Opened};
@@ -108,8 +109,9 @@ impl Ledger {
         });
         let sequencer = tokio::spawn(sequencer::run(record.clone(), drained));
         let names = tokio::spawn(names::run(record.clone(), stopped.clone()));
-        let expiry = tokio::spawn(expiry::run(record.clone(), stopped));
-        let tasks = vec![committer, sequencer, names, expiry];
+        let expiry = tokio::spawn(expiry::run(record.clone(), stopped.clone()));
+        let upkeep = tokio::spawn(upkeep::run(record.clone(), stopped));
+        let tasks = vec![committer, sequencer, names, expiry, upkeep];
         let room = Arc::new(Semaphore::new(room_kb as usize));
         let tasks = Mutex::new(tasks);
         let inner = Inner { record, queue, room, room_kb, fetcher, stop, tasks, fetchers };

@@ -38,6 +38,7 @@ mod subject_rows;
 mod subjects;
 pub mod system;
 mod together;
+mod upkeep;
 mod write;
 
 pub use clock::Wall;

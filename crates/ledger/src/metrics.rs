@@ -62,6 +62,21 @@ pub struct Metrics {
     pub expiry_held_back: Counter,
     /// Seconds since 1970; 0 before the first run (gauge).
     pub expiry_last_run: Counter,
+    /// Runs of the upkeep that came to an end.
+    pub upkeep_runs: Counter,
+    pub upkeep_failures: Counter,
+    pub upkeep_vacuumed: Counter,
+    pub upkeep_analyzed: Counter,
+    /// Tables given up because the run's time was over.
+    pub upkeep_cut_short: Counter,
+    /// Tables given up because somebody waited for them.
+    pub upkeep_yielded: Counter,
+    /// Milliseconds of all runs.
+    pub upkeep_ms: Counter,
+    /// Tables that need a visit and are left for a later run (gauge).
+    pub upkeep_waiting: Counter,
+    /// Seconds since 1970; 0 before the first run (gauge).
+    pub upkeep_last_run: Counter,
     /// Gauge; 0 while following.
     pub epoch: Counter,
     /// 1 while leading (gauge).

@@ -39,6 +39,7 @@ pub const SHIPPED: &[Migration] = &[
     Migration { id: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
     Migration { id: 3, name: "keystore", sql: include_str!("../migrations/0003_keystore.sql") },
     Migration { id: 4, name: "embedding", sql: include_str!("../migrations/0004_embedding.sql") },
+    Migration { id: 5, name: "upkeep", sql: include_str!("../migrations/0005_upkeep.sql") },
 ];
 
 /// Only names the advisory lock; two runners take turns.

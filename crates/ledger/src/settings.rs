@@ -30,6 +30,9 @@ pub struct Settings {
     pub audit_months: u32,
     /// How often it is looked for expired audit rows.
     pub expiry_every: Duration,
+    /// How often it is looked for tables that need VACUUM or ANALYZE, and how long one such run may take.
+    pub upkeep_every: Duration,
+    pub upkeep_limit: Duration,
     /// A test sets it wrong.
     pub wall: Wall,
     #[cfg(feature = "seeded-bugs")]
@@ -90,6 +93,8 @@ impl Default for Settings {
             change_partition: 5_000_000,
             audit_months: AUDIT_MONTHS,
             expiry_every: Duration::from_secs(3_600),
+            upkeep_every: Duration::from_secs(900),
+            upkeep_limit: Duration::from_secs(300),
             wall: Wall::default(),
             #[cfg(feature = "seeded-bugs")]
             seeded_bug: None,

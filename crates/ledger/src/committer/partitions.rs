@@ -7,6 +7,7 @@ use crate::{
     clock,
     connection::classify,
     retention::{self, Timed},
+    upkeep::storage,
 };
 use jiff::civil::Date;
 use model::{Error, Result};
@@ -111,9 +112,11 @@ async fn create(client: &Client, part: &Part) -> Result<(), tokio_postgres::Erro
     if found.get(0) {
         return Ok(());
     }
+    let parameters = storage::of_partition(table);
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; \
-         CREATE TABLE nephkeep.{name} (LIKE nephkeep.{table} INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS); \
+         CREATE TABLE nephkeep.{name} (LIKE nephkeep.{table} INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS) \
+             WITH ({parameters}); \
          ALTER TABLE nephkeep.{table} ATTACH PARTITION nephkeep.{name} FOR VALUES FROM ({from}) TO ({to}); \
          COMMIT"
     );

@@ -98,6 +98,13 @@ impl Connector {
         Ok(session)
     }
 
+    /// Asks the server to give up what a session runs now.
+    pub async fn cancel(&self, session: &Session) -> Result<()> {
+        let token = session.client.cancel_token();
+        let cancelled = timeout(self.limit, token.cancel_query(self.tls.clone()));
+        cancelled.await.map_err(|_| connect_timeout())?.map_err(|e| classify(&e))
+    }
+
     /// Read-only sessions, opened as they are needed.
     pub fn pool(&self, size: usize) -> Result<Pool> {
         let mut config = self.config.clone();

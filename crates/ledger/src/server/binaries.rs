@@ -50,6 +50,18 @@ impl Binaries {
         self.directory.join(name)
     }
 
+    /// Whether a library that PostgreSQL can load at its start is there.
+    #[must_use]
+    pub fn has_library(&self, name: &str) -> bool {
+        let told = Command::new(self.program("pg_config")).arg("--pkglibdir").env_clear().output().ok();
+        let told = told.filter(|output| output.status.success());
+        let told = told.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        let usual = ["../lib", "../lib/postgresql", "../lib64", "../lib64/pgsql"].map(|at| self.directory.join(at));
+        let endings = ["so", "dylib"];
+        let mut places = told.into_iter().chain(usual);
+        places.any(|place| endings.iter().any(|ending| place.join(format!("{name}.{ending}")).is_file()))
+    }
+
     fn choose(found: impl Iterator<Item = Self>, major: Option<u32>, origin: &str) -> Result<Self> {
         let mut found: Vec<_> = found.collect();
         // Stable: of one version, the first place wins (the search path before the usual places).

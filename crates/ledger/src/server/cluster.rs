@@ -64,7 +64,8 @@ impl Cluster {
     pub(super) fn write_settings(&self, extra: &[(String, String)]) -> Result<()> {
         self.account.own(&self.data, 0o700)?;
         self.account.own(&self.socket_dir, 0o700)?;
-        let text = settings::render(&self.socket_dir, extra);
+        let statements = self.binaries.has_library(settings::STATEMENTS);
+        let text = settings::render(&self.socket_dir, statements, extra);
         replace(&self.data.join("postgresql.conf"), text.as_bytes(), &self.account)?;
         replace(&self.data.join("pg_hba.conf"), settings::HOST_BASED.as_bytes(), &self.account)
     }

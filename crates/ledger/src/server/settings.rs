@@ -10,7 +10,16 @@ pub(super) const SOCKET_PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } e
 /// Only names the socket file: the server listens on no network address.
 pub(super) const PORT: u16 = 5432;
 
-const FIXED: [(&str, &str); 34] = [
+/// Counts what statements cost; a part of PostgreSQL's contributed modules, which not every installation has.
+pub(super) const STATEMENTS: &str = "pg_stat_statements";
+/// Only statements that clients send, whose values PostgreSQL takes out; not commands, whose text is kept as it is.
+const COUNTED: [(&str, &str); 3] = [
+    ("shared_preload_libraries", STATEMENTS),
+    ("pg_stat_statements.track", "top"),
+    ("pg_stat_statements.track_utility", "off"),
+];
+
+const FIXED: [(&str, &str); 35] = [
     ("listen_addresses", ""),
     ("port", "5432"),
     ("unix_socket_permissions", "0700"),
@@ -32,6 +41,8 @@ const FIXED: [(&str, &str); 34] = [
     ("max_wal_senders", "8"),
     ("max_worker_processes", "4"),
     ("autovacuum_max_workers", "2"),
+    // The head row gets a new version with every commit: a minute is long.
+    ("autovacuum_naptime", "15s"),
     ("restart_after_crash", "on"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("logging_collector", "off"),
@@ -54,8 +65,8 @@ local all         all scram-sha-256
 local replication all scram-sha-256
 ";
 
-/// The whole of `postgresql.conf`. `extra` comes last and wins.
-pub(super) fn render(socket_dir: &Path, extra: &[(String, String)]) -> String {
+/// The whole of `postgresql.conf`. `statements`: they can be counted. `extra` comes last and wins.
+pub(super) fn render(socket_dir: &Path, statements: bool, extra: &[(String, String)]) -> String {
     let mut text = String::from(
         "# Written by nephkeep at each start: changes here are lost.\n# Your own settings belong into own.conf beside this file.\n",
     );
@@ -63,7 +74,9 @@ pub(super) fn render(socket_dir: &Path, extra: &[(String, String)]) -> String {
     let sized =
         [("unix_socket_directories", format!("\"{socket_dir}\"")), ("shared_buffers", shared_buffers(memory_bytes()))];
     let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    for (name, value) in fixed.chain(sized) {
+    let counted = if statements { &COUNTED[..] } else { &[] };
+    let counted = counted.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    for (name, value) in fixed.chain(counted).chain(sized) {
         line(&mut text, name, &value);
     }
     text.push_str("include_if_exists = 'own.conf'\n");
@@ -105,9 +118,15 @@ mod tests {
     #[test]
     fn paths_and_values_are_quoted() {
         let extra = [("a.b".to_owned(), r"it's \ here".to_owned())];
-        let text = render(Path::new("/tmp/a, \"b\" 'c'"), &extra);
+        let text = render(Path::new("/tmp/a, \"b\" 'c'"), false, &extra);
         assert!(text.contains(r#"unix_socket_directories = '"/tmp/a, ""b"" ''c''"'"#), "{text}");
         assert!(text.ends_with("a.b = 'it''s \\\\ here'\n"), "{text}");
+    }
+
+    #[test]
+    fn statements_are_counted_only_where_the_library_is() {
+        assert!(render(Path::new("/tmp"), true, &[]).contains("shared_preload_libraries = 'pg_stat_statements'"));
+        assert!(!render(Path::new("/tmp"), false, &[]).contains(STATEMENTS));
     }
 
     #[test]

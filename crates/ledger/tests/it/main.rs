@@ -20,4 +20,5 @@ mod seeded;
 mod serving;
 mod shared;
 mod tls;
+mod upkeep;
 mod writing;

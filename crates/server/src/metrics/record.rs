@@ -60,6 +60,23 @@ impl RecordMetrics {
     }
 }
 
+impl RecordMetrics {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a chart")]
+    fn upkeep(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let r = &self.record;
+        gauge(e, "nephkeep_record_upkeep_last_run_timestamp_seconds", r.upkeep_last_run.get())?;
+        counter(e, "nephkeep_record_upkeep_runs", r.upkeep_runs.get())?;
+        counter(e, "nephkeep_record_upkeep_failures", r.upkeep_failures.get())?;
+        counter(e, "nephkeep_record_upkeep_tables_vacuumed", r.upkeep_vacuumed.get())?;
+        counter(e, "nephkeep_record_upkeep_tables_analyzed", r.upkeep_analyzed.get())?;
+        counter(e, "nephkeep_record_upkeep_cut_short", r.upkeep_cut_short.get())?;
+        counter(e, "nephkeep_record_upkeep_yielded", r.upkeep_yielded.get())?;
+        gauge(e, "nephkeep_record_upkeep_tables_waiting", r.upkeep_waiting.get())?;
+        let (name, seconds) = ("nephkeep_record_upkeep_seconds", ConstCounter::new(r.upkeep_ms.get() as f64 / 1e3));
+        seconds.encode(e.encode_descriptor(name, Contract::ours().help(name), None, seconds.metric_type())?)
+    }
+}
+
 impl Collector for RecordMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (r, a, e) = (&self.record, self.audit.counters(), &mut encoder);
@@ -88,6 +105,7 @@ impl Collector for RecordMetrics {
         counter(e, "nephkeep_audit_expiry_failures", r.expiry_failures.get())?;
         counter(e, "nephkeep_audit_months_dropped", r.expiry_dropped.get())?;
         gauge(e, "nephkeep_audit_months_held_back", r.expiry_held_back.get())?;
+        self.upkeep(e)?;
         let events = self.events.counted();
         counter(e, "nephkeep_events_delivered", events.delivered)?;
         counter(e, "nephkeep_events_polls", events.polls)?;

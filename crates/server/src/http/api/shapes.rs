@@ -160,6 +160,23 @@ pub struct RecordStatus {
     pub leader_url: Option<String>,
     /// How far the log may be read; a watch from now on begins here.
     pub published: String,
+    pub upkeep: RecordUpkeep,
+}
+
+/// VACUUM and ANALYZE beside autovacuum; only the leader's.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordUpkeep {
+    /// Absent while this server has not led.
+    pub last_run: Option<String>,
+    pub failures: u64,
+    pub tables_vacuumed: u64,
+    pub tables_analyzed: u64,
+    /// They need a visit and are left for a later run.
+    pub tables_waiting: u64,
+    /// Visits ended because the run's time was over.
+    pub cut_short: u64,
+    /// Visits ended because somebody waited for the table.
+    pub yielded: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

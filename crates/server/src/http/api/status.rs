@@ -11,13 +11,24 @@ use stores::{
     metrics::Status,
 };
 
+/// Absent while this server has not led.
+fn last_run(seconds: u64) -> Json {
+    let at = i64::try_from(seconds).ok().filter(|at| *at > 0).and_then(|at| jiff::Timestamp::from_second(at).ok());
+    at.map_or_else(Json::object, |at| Json::object().with("last_run", at.to_string()))
+}
+
+fn upkeep(metrics: &Metrics) -> Json {
+    last_run(metrics.upkeep_last_run.get())
+        .with("failures", metrics.upkeep_failures.get())
+        .with("tables_vacuumed", metrics.upkeep_vacuumed.get())
+        .with("tables_analyzed", metrics.upkeep_analyzed.get())
+        .with("tables_waiting", metrics.upkeep_waiting.get())
+        .with("cut_short", metrics.upkeep_cut_short.get())
+        .with("yielded", metrics.upkeep_yielded.get())
+}
+
 fn expiry(metrics: &Metrics) -> Json {
-    let mut expiry = Json::object();
-    let at = i64::try_from(metrics.expiry_last_run.get()).ok().filter(|at| *at > 0);
-    if let Some(at) = at.and_then(|at| jiff::Timestamp::from_second(at).ok()) {
-        expiry.set("last_run", at.to_string());
-    }
-    expiry
+    last_run(metrics.expiry_last_run.get())
         .with("failures", metrics.expiry_failures.get())
         .with("months_dropped", metrics.expiry_dropped.get())
         .with("months_held_back", metrics.expiry_held_back.get())
@@ -45,6 +56,7 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
         }
     }
     record.set("published", published.to_string());
+    record.set("upkeep", upkeep(&app.ledger.metrics()));
     let audit = Json::object()
         .with("entries", app.audit.size())
         .with("checkpoint_size", app.audit.checkpoint().size)
