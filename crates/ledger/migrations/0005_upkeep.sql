@@ -9,7 +9,7 @@
 -- pages are filled again at once.
 --
 -- The runner sets the lock timeout; SET of storage parameters blocks neither readers nor writers.
--- squawk-ignore-file require-timeout-settings
+-- squawk-ignore-file prefer-robust-stmts, require-timeout-settings
 
 -- One row, one new version of it per commit: thousands between two visits. They are pruned in place unless somebody's
 -- old snapshot holds them, and then a visit has to come soon after it is gone: by count, not by a share of one row.

@@ -1,5 +1,6 @@
 //! THE RECORD: everything that speaks to PostgreSQL, and the only place with SQL.
 
+pub mod advice;
 mod cache;
 mod changes;
 mod clock;

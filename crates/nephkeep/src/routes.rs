@@ -4,6 +4,8 @@ use model::select::encode;
 
 pub const STATUS: &str = "/api/v1/status";
 pub const READY: &str = "/readyz";
+pub const RECORD_ADVICE: &str = "/api/v1/record/advice";
+pub const RECORD_BASELINE: &str = "/api/v1/record/baseline";
 pub const WATCH: &str = "/api/v1/watch";
 pub const CONFIGURATION: &str = "/api/v1/configuration";
 pub const INTENTS: &str = "/tmf-api/intentManagement/v5/intent";

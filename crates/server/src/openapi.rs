@@ -23,7 +23,7 @@ use utoipa::{
 #[openapi(
     info(title = "Nephkeep", description = "The record of a telecom intent platform: our own API. TMF921 v5 is served at /tmf-api/intentManagement/v5 as TM Forum publishes it."),
     paths(
-        status::status, watch::watch, history::history, transactions::transact,
+        status::status, record::advice, record::keep_baseline, watch::watch, history::history, transactions::transact,
         configuration::list, configuration::get, configuration::put, configuration::delete, configuration::rollback, configuration::versions, configuration::difference,
         principals::list, principals::create, principals::get, principals::revoke, principals::rotate,
         keys::status, keys::rotate, keys::rotate_root, keys::erase, keys::erasure_preview,

@@ -32,7 +32,8 @@ const WATCHER: &str =
 const PARENT_TARGET: &str = "SET default_statistics_target = 10";
 const OWN_TARGET: &str = "RESET default_statistics_target";
 
-const BLOCKS: &str = "SELECT EXISTS (SELECT FROM pg_locks l WHERE NOT l.granted AND $1 = ANY (pg_blocking_pids(l.pid)))";
+const BLOCKS: &str =
+    "SELECT EXISTS (SELECT FROM pg_locks l WHERE NOT l.granted AND $1 = ANY (pg_blocking_pids(l.pid)))";
 /// Whoever waits for us waits this much longer than for nobody.
 const LOOK: Duration = Duration::from_millis(100);
 /// A server that runs shorter than this leaves everything to autovacuum.
@@ -235,7 +236,8 @@ fn ended(done: Result<(), tokio_postgres::Error>, cancelled: Ended) -> Result<En
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Ok(Ended::Busy),
             _ => {
                 let cause = classify(&error);
-                Err(Error::new(cause.kind(), cause.code(), "a table could not be vacuumed or analysed").caused_by(cause))
+                Err(Error::new(cause.kind(), cause.code(), "a table could not be vacuumed or analysed")
+                    .caused_by(cause))
             }
         },
     }

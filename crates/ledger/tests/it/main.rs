@@ -1,6 +1,7 @@
 //! The ledger against a real PostgreSQL: one private server for the whole binary, one database per test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod advice;
 mod clock;
 mod collector;
 mod connection;

@@ -16,6 +16,7 @@ mod keys;
 mod knowledge;
 mod man;
 mod metrics;
+mod record;
 mod schema;
 mod serve;
 mod status;
@@ -125,6 +126,7 @@ enum Verb {
     Verify(copies::Verify),
     Diff(copies::Diff),
     Rebuild(copies::Rebuild),
+    Record(record::Arguments),
     Audit(audit::Arguments),
     Keys(keys::Arguments),
     Access(access::Arguments),
@@ -164,6 +166,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Verify(verb) => copies::verify(&global, &verb).await,
         Verb::Diff(verb) => copies::diff(&global, &verb).await,
         Verb::Rebuild(verb) => copies::rebuild(&global, &verb).await,
+        Verb::Record(arguments) => record::run(&global, &arguments).await,
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(arguments) => keys::run(&global, arguments).await,
         Verb::Access(arguments) => access::run(&global, arguments).await,

@@ -15,6 +15,7 @@ mod official;
 mod openapi;
 mod principals;
 mod prometheus;
+mod record;
 mod refusals;
 mod registry;
 mod sinks;

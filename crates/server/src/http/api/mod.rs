@@ -12,6 +12,7 @@ pub mod keys;
 pub mod knowledge;
 pub mod network_intents;
 pub mod principals;
+pub mod record;
 pub mod search;
 pub mod shapes;
 pub mod status;
@@ -33,6 +34,8 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/api/v1/openapi.json", get(crate::openapi::document))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/record/advice", get(record::advice))
+        .route("/api/v1/record/baseline", put(record::keep_baseline))
         .route("/api/v1/watch", get(watch::watch))
         .route("/api/v1/history/{kind}/{*id}", get(history::history))
         .route("/api/v1/transactions", post(transactions::transact))

@@ -198,6 +198,76 @@ pub struct AuditExpiry {
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordAdvice {
+    /// The worst first.
+    pub findings: Vec<RecordFinding>,
+    /// The largest first, each with its partitions.
+    pub tables: Vec<RecordTable>,
+    /// `counted`, `not-created` (in this database), `not-loaded` (by PostgreSQL).
+    pub statements_state: String,
+    pub baseline: Option<RecordBaseline>,
+    /// The costliest, since the baseline where its counters still run.
+    pub statements: Vec<RecordStatement>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordFinding {
+    /// `index-unused`, `index-duplicate`, `index-invalid`, `sequential-scans`, `dead-rows`, `table-unvisited`,
+    /// `transaction-age`, `snapshot-old`, `autovacuum-off`, `counts-off`, `statements-not-counted`, `baseline-missing`,
+    /// `plan-regression`, `statement-slower`.
+    pub what: String,
+    /// `poor`: should be otherwise; `bad`: something is broken or gets worse by itself.
+    pub verdict: String,
+    /// The table, index, statement or session it is about.
+    pub on: String,
+    pub found: String,
+    pub remedy: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordTable {
+    pub table: String,
+    pub rows: u64,
+    pub dead: u64,
+    /// With indexes and side tables.
+    pub bytes: u64,
+    pub scans: u64,
+    pub rows_scanned: u64,
+    pub index_scans: u64,
+    pub rows_fetched: u64,
+    pub last_vacuum: Option<String>,
+    pub last_analyze: Option<String>,
+    /// Of the oldest transaction id, as a part of the age that forces a visit.
+    pub age: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordBaseline {
+    pub kept_at: String,
+    pub statements: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordStatement {
+    /// The beginning of the digest of its text.
+    pub statement: String,
+    /// Without values.
+    pub query: String,
+    pub calls: u64,
+    pub total_ms: f64,
+    /// Per row that it gives, or per call where it gives fewer.
+    pub ms_each: f64,
+    pub blocks_each: f64,
+    pub baseline_ms_each: Option<f64>,
+    pub baseline_blocks_each: Option<f64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordBaselineKept {
+    pub statements: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeystoreStatus {
     pub generation: u64,
     pub epoch: u64,
