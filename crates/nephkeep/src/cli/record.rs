@@ -29,8 +29,9 @@ enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep record advise\n  nephkeep record advise -o json\n  \
     nephkeep record advise --keep-baseline    what statements cost now is good: compare with it later\n\n\
-    Exit 1 when a line says FAIL; warnings do not. It changes nothing; --keep-baseline stores the counters of all\n\
-    statements (without values) in the record, in place of the baseline before. The costs are those of one row or call.")]
+    Exit 1 when a line says FAIL; warnings do not. It changes nothing. --keep-baseline stores the counters of all \
+    statements (without values) in the record, in place of the baseline before.\n\
+    Costs are those of one row that a statement gives, or of one call where it gives fewer.")]
 struct Advise {
     /// Keep what statements have cost so far as the baseline of later advice, instead of advising
     #[arg(long)]

@@ -11,5 +11,6 @@ mod life;
 mod metrics;
 mod mistakes;
 mod offline;
+mod record;
 mod shared;
 mod verbs;
