@@ -11,6 +11,7 @@ pub const CONFIGURATION: &str = "/api/v1/configuration";
 pub const INTENTS: &str = "/tmf-api/intentManagement/v5/intent";
 pub const SPECIFICATIONS: &str = "/tmf-api/intentManagement/v5/intentSpecification";
 pub const KNOWLEDGE: &str = "/api/v1/knowledge/documents";
+pub const MIGRATION: &str = "/api/v1/knowledge/migration";
 pub const SEARCH: &str = "/api/v1/search";
 pub const TOPICS: &str = "/api/v1/events/topics";
 pub const GROUPS: &str = "/api/v1/events/groups";

@@ -6,6 +6,7 @@
 
 use crate::{
     bootstrap, continuity,
+    embedder::Choice,
     exit::{Failure, Outcome},
     keystore,
     layout::{self, Layout},
@@ -21,16 +22,14 @@ use ledger::{
 };
 use model::{Error, Position, Result, Shard};
 use relay::{
-    KeystoreKeys, Relay,
+    Engine, KeystoreKeys, Relay, Slots,
     events::{Events, Topics, topics},
-    knowledge::ToVectors,
 };
 use server::{Parts, Server};
 use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
-    embed::Embedder,
     metrics::Tier,
-    vectors::{Basis, VectorCopy},
+    vectors::{Basis, CopyKeys, VectorCopy},
 };
 
 #[derive(Debug)]
@@ -39,7 +38,6 @@ pub struct Stack {
     ledger: Ledger,
     audit: Arc<TransparencyLog>,
     relay: Arc<Relay>,
-    embedder: Arc<dyn Embedder>,
     metrics: Arc<Tier>,
     local: Option<Local>,
     url: String,
@@ -74,19 +72,9 @@ impl Stack {
             opened = Box::pin(base.open(layout, settings, listen)) => opened,
         };
         match opened {
-            Ok(Open { server, ledger, relay, embedder, url }) => {
+            Ok(Open { server, ledger, relay, url }) => {
                 let layout = layout.clone();
-                Ok(Self {
-                    server,
-                    ledger,
-                    audit: base.audit,
-                    relay,
-                    embedder,
-                    metrics: base.metrics,
-                    local,
-                    url,
-                    layout,
-                })
+                Ok(Self { server, ledger, audit: base.audit, relay, metrics: base.metrics, local, url, layout })
             }
             Err(failure) => {
                 base.audit.close();
@@ -110,7 +98,6 @@ impl Stack {
         };
         tracing::info!("stopping");
         let record = async {
-            self.embedder.close();
             self.relay.close().await;
             self.ledger.close().await;
             self.audit.close();
@@ -148,17 +135,20 @@ struct Open {
     server: Server,
     ledger: Ledger,
     relay: Arc<Relay>,
-    embedder: Arc<dyn Embedder>,
     url: String,
 }
 
 /// The copies of this record, each with what it should hold. They are opened later: one that cannot be used must not
 /// keep the record from being served.
-fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>, embedder: &Arc<dyn Embedder>) -> Arc<Relay> {
-    let keys = Arc::new(KeystoreKeys(Arc::clone(keystore)));
-    let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
-    let vectors = VectorCopy::new(&settings.vectors, basis);
-    Arc::new(Relay::new(ledger, vec![(vectors, Arc::new(ToVectors::new(ledger, Arc::clone(embedder))))]))
+fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Result<Arc<Relay>> {
+    let keys: Arc<dyn CopyKeys> = Arc::new(KeystoreKeys(Arc::clone(keystore)));
+    let engine: Engine = Arc::new(move |directory, embedder| {
+        let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
+        VectorCopy::new(directory, Basis { model, dimensions, keys })
+    });
+    let embedders = [Some(&settings.embedder), settings.next_embedder.as_ref()];
+    let embedders = embedders.into_iter().flatten().map(Choice::embedder).collect::<Result<_>>()?;
+    Relay::with_vectors(ledger, Slots::new(&settings.vectors, engine), embedders, Vec::new()).map(Arc::new)
 }
 
 /// The event tier: the record's own log under a policy of topics.
@@ -205,16 +195,15 @@ impl Base {
         let bound = async {
             self.continues(&ledger).map_err(Failure::environment)?;
             keystore::remember(layout, &keystore).map_err(Failure::environment)?;
-            let embedder = settings.embedder.embedder()?;
-            let relay = relay(settings, &ledger, &keystore, &embedder);
+            let relay = relay(settings, &ledger, &keystore)?;
             let events = events(settings, &ledger).map_err(Failure::environment)?;
-            let server = self.bind(layout, listen, (&keystore, &ledger), (&relay, events, &embedder)).await?;
-            Ok((relay, embedder, server))
+            let server = self.bind(layout, listen, (&keystore, &ledger), (&relay, events)).await?;
+            Ok((relay, server))
         };
         match Box::pin(bound).await {
-            Ok((relay, embedder, server)) => {
+            Ok((relay, server)) => {
                 relay.start();
-                Ok(Open { server, ledger, relay, embedder, url })
+                Ok(Open { server, ledger, relay, url })
             }
             Err(failure) => {
                 ledger.close().await;
@@ -236,7 +225,7 @@ impl Base {
         layout: &Layout,
         listen: SocketAddr,
         (keystore, ledger): (&Arc<Keystore>, &Ledger),
-        (relay, events, embedder): (&Arc<Relay>, Arc<Events>, &Arc<dyn Embedder>),
+        (relay, events): (&Arc<Relay>, Arc<Events>),
     ) -> Outcome<Server> {
         let parts = Parts {
             ledger: ledger.clone(),
@@ -244,7 +233,6 @@ impl Base {
             audit: Arc::clone(&self.audit),
             relay: Arc::clone(relay),
             events,
-            embedder: Arc::clone(embedder),
             series: Arc::clone(&self.metrics),
         };
         let settings =

@@ -12,8 +12,11 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use stores::{ChangeBatch, Projection, vectors::VectorSearch};
-use tokio::sync::{Mutex as Turn, MutexGuard, watch};
+use stores::{ChangeBatch, Projection, embed::Embedder, vectors::VectorSearch};
+use tokio::{
+    sync::{Mutex as Turn, MutexGuard, watch},
+    task::JoinHandle,
+};
 
 /// Changes that are read at a time: with `feed`, what bounds the memory of a pump.
 const BATCH: usize = 256;
@@ -35,7 +38,10 @@ pub struct Copy {
     /// Where the pump is in the log. Whoever holds it is the only one who changes the copy.
     turn: Turn<Cursor>,
     seen: Mutex<Seen>,
-    stop: watch::Receiver<bool>,
+    /// Where it is not the only one that its engine makes.
+    called: RwLock<Option<&'static str>>,
+    stop: watch::Sender<bool>,
+    pump: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -111,12 +117,7 @@ pub struct Repaired {
 }
 
 impl Copy {
-    pub fn new(
-        ledger: Ledger,
-        held: Arc<dyn Projection>,
-        shaper: Arc<dyn Shaper>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(ledger: Ledger, held: Arc<dyn Projection>, shaper: Arc<dyn Shaper>) -> Self {
         let cursor = Cursor { ready: false, at: None, damaged: false, erasing: true, remembered: Instant::now() };
         let loading = ("copy-loading".to_owned(), "the copy is being opened".to_owned());
         let seen = Seen {
@@ -126,11 +127,50 @@ impl Copy {
             unshaped: Unshaped::new(),
             rebuilt_because: None,
         };
-        Self { ledger, shaper, held: RwLock::new(held), turn: Turn::new(cursor), seen: Mutex::new(seen), stop }
+        Self {
+            ledger,
+            shaper,
+            held: RwLock::new(held),
+            turn: Turn::new(cursor),
+            seen: Mutex::new(seen),
+            called: RwLock::default(),
+            stop: watch::Sender::new(false),
+            pump: Mutex::default(),
+        }
     }
 
     pub fn name(&self) -> &'static str {
-        self.held().name()
+        self.called.read().unwrap_or_else(|| self.held().name())
+    }
+
+    /// Another name than its engine's.
+    pub(crate) fn rename(&self, name: Option<&'static str>) {
+        *self.called.write() = name;
+    }
+
+    /// Feeds it until its end.
+    pub(crate) fn launch(self: &Arc<Self>) {
+        *self.pump.lock() = Some(tokio::spawn(Arc::clone(self).pump()));
+    }
+
+    /// No batch is begun any more, nor are rebuilds and comparisons gone on with.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) async fn end(&self) {
+        self.stop();
+        let pump = self.pump.lock().take();
+        if let Some(pump) = pump
+            && let Err(error) = pump.await
+        {
+            tracing::error!(copy = self.name(), %error, "a pump ended badly");
+        }
+    }
+
+    /// What makes its vectors, where they are what it holds.
+    pub(crate) fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.shaper.as_vectors().map(|vectors| Arc::clone(vectors.embedder()))
     }
 
     pub(crate) fn held(&self) -> Arc<dyn Projection> {
@@ -149,7 +189,7 @@ impl Copy {
         let (held, seen) = (self.held(), self.seen.lock());
         let published = self.ledger.published().ok().flatten().map_or(0, |position| position.n);
         Status {
-            name: held.name(),
+            name: self.name(),
             generation: held.generation(),
             position: seen.at,
             lag_changes: published.saturating_sub(seen.at.map_or(0, |position| position.n)),
@@ -165,7 +205,7 @@ impl Copy {
     /// Until told to stop. What can pass is tried again; what cannot is told in `status`, and tried again less often:
     /// a rebuild or a new version may mend it.
     pub async fn pump(self: Arc<Self>) {
-        let (mut stop, mut published) = (self.stop.clone(), self.ledger.watch_published());
+        let (mut stop, mut published) = (self.stop.subscribe(), self.ledger.watch_published());
         let mut pause = PAUSE_FIRST;
         while !*stop.borrow_and_update() {
             let wait = match self.turn_once().await {

@@ -3,10 +3,7 @@
 use crate::{Relay, blocking};
 use ledger::{Content, Ledger, Resource};
 use model::{Access, Class, Error, ErrorKind, Position, ResourceKey, Result, Version, knowledge::Document};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 use stores::{
     embed::Embedder,
     vectors::{Filter, Hit, Search, VectorSearch},
@@ -48,25 +45,21 @@ pub struct Passage {
 pub struct Answer {
     pub passages: Vec<Passage>,
     pub model: String,
+    /// What made the vectors, as users are told of it.
+    pub embedder: String,
     /// Hits whose document has changed or gone since the copy last looked.
     pub overtaken: usize,
     /// Hits whose document is damaged in the record; the server's log names it.
     pub unreadable: usize,
 }
 
-pub async fn search(
-    relay: &Relay,
-    ledger: &Ledger,
-    embedder: &Arc<dyn Embedder>,
-    access: &Access,
-    question: &Question,
-) -> Result<Answer> {
+pub async fn search(relay: &Relay, ledger: &Ledger, access: &Access, question: &Question) -> Result<Answer> {
     check(question)?;
-    let vectors = relay.vectors()?;
-    let (embedder, tenant) = (Arc::clone(embedder), access.tenant.clone());
-    let (model, asked) = (embedder.model().to_owned(), question.clone());
+    let (vectors, embedder) = relay.searched()?;
+    let (model, described) = (embedder.model().to_owned(), embedder.described());
+    let (tenant, asked) = (access.tenant.clone(), question.clone());
     let hits = blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await?;
-    let mut answer = Answer { passages: Vec::new(), model, overtaken: 0, unreadable: 0 };
+    let mut answer = Answer { passages: Vec::new(), model, embedder: described, overtaken: 0, unreadable: 0 };
     let mut found = BTreeMap::new();
     for (key, of) in by_document(hits) {
         let wanted = of.len();

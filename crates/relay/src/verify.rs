@@ -66,7 +66,7 @@ impl Copy {
 
     pub(crate) async fn compared(&self, cursor: &mut Cursor) -> Result<Verified> {
         let held = self.held();
-        let mut verified = Verified::new(held.name(), held.generation(), self.start()?);
+        let mut verified = Verified::new(self.name(), held.generation(), self.start()?);
         let (mut first, mut found) = (0, Found::default());
         loop {
             let (expected, head) = self.expected(first).await?;

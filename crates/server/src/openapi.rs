@@ -30,6 +30,7 @@ use utoipa::{
         audit::list, audit::checkpoint, audit::reconciliation,
         network_intents::create, network_intents::get,
         knowledge::list, knowledge::put, knowledge::get, knowledge::delete, search::search, search::retrieve,
+        migration::show, migration::step,
         copies::list, copies::act,
         events::topics, events::read, events::one, events::open::open,
         events::groups::list, events::groups::get, events::groups::put, events::groups::seek, events::groups::delete,

@@ -13,7 +13,7 @@ use ledger::Ledger;
 use model::tmf921;
 use relay::{Relay, events::Events};
 use std::{fmt, ops::Deref, sync::Arc};
-use stores::{embed::Embedder, metrics::Tier};
+use stores::metrics::Tier;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
 
 /// Requests that change one resource wait for one another here instead of failing against each other (RECORD 16).
@@ -30,8 +30,6 @@ pub struct Inner {
     pub audit: Arc<TransparencyLog>,
     pub relay: Arc<Relay>,
     pub events: Arc<Events>,
-    /// Makes vectors of questions, as it did of the stored texts.
-    pub embedder: Arc<dyn Embedder>,
     /// The metrics copy.
     pub series: Arc<Tier>,
     pub metric_gates: Arc<Gates>,
@@ -60,7 +58,6 @@ pub struct Parts {
     pub audit: Arc<TransparencyLog>,
     pub relay: Arc<Relay>,
     pub events: Arc<Events>,
-    pub embedder: Arc<dyn Embedder>,
     pub series: Arc<Tier>,
 }
 
@@ -81,7 +78,6 @@ impl App {
             audit: parts.audit,
             relay: parts.relay,
             events: parts.events,
-            embedder: parts.embedder,
             series: parts.series,
             metric_gates: Arc::new(Gates::new(&limits.metric)),
             authenticator,

@@ -83,7 +83,9 @@ impl CleanUp<'_> {
             let Some(start) = self.ledger.published()? else { return Ok(removed) };
             let mut needed = Needed::new(first, most);
             let mut walk = Walk::new(self.ledger, Kind::KnowledgeDocument).await?;
-            while let Some(states) = walk.next().await? {
+            while self.keeps()
+                && let Some(states) = walk.next().await?
+            {
                 needed = self.gather(needed, states).await?;
             }
             let last = needed.last;
@@ -93,6 +95,11 @@ impl CleanUp<'_> {
             }
             first = last + 1;
         }
+    }
+
+    /// Otherwise no document needs a row.
+    fn keeps(&self) -> bool {
+        self.shapers.iter().filter_map(|shaper| shaper.as_vectors()).any(|vectors| vectors.embedder().is_kept())
     }
 
     /// Noise already: their key is gone.

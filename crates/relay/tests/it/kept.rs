@@ -17,7 +17,7 @@ use stores::{
     embed::{Embedder, HashEmbedder},
     vectors::{Basis, CopyKeys, VectorCopy},
 };
-use testkit::postgresql;
+use testkit::embeddings;
 
 /// Answers as the offline one does, is kept, and remembers what it was asked.
 #[derive(Debug, Default)]
@@ -28,6 +28,10 @@ pub struct Counting {
 }
 
 impl Counting {
+    pub fn fail(&self, how: Option<ErrorKind>) {
+        *self.fails.lock() = how;
+    }
+
     fn count(&self) -> usize {
         self.asked.lock().len()
     }
@@ -65,7 +69,7 @@ impl Embedder for Counting {
 }
 
 #[derive(Debug)]
-struct OneKey;
+pub struct OneKey;
 
 impl CopyKeys for OneKey {
     fn take(&self) -> Result<u64> {
@@ -84,7 +88,7 @@ fn relay(stand: &Stand, root: &Path, embedder: &Arc<Counting>) -> Relay {
     relay
 }
 
-async fn put_as(stand: &Stand, access: &Access, path: &str, class: Class, texts: &[&str]) -> ResourceKey {
+pub async fn put_as(stand: &Stand, access: &Access, path: &str, class: Class, texts: &[&str]) -> ResourceKey {
     let chunk = |text: &&str| Chunk { heading: String::new(), text: (*text).to_owned() };
     let (source, chunker) = ("test".to_owned(), "test".to_owned());
     let chunks = texts.iter().map(chunk).collect();
@@ -96,11 +100,11 @@ async fn put_as(stand: &Stand, access: &Access, path: &str, class: Class, texts:
     key
 }
 
-async fn put(stand: &Stand, path: &str, texts: &[&str]) -> ResourceKey {
+pub async fn put(stand: &Stand, path: &str, texts: &[&str]) -> ResourceKey {
     put_as(stand, &stand.access, path, Class::Internal, texts).await
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < end, "{what}");
@@ -114,13 +118,7 @@ async fn caught_up(stand: &Stand, relay: &Relay) {
 }
 
 async fn rows(stand: &Stand) -> i64 {
-    let client = postgresql::connect(&stand.database).await.unwrap();
-    client.query_one("SELECT count(*) FROM nephkeep.embedding", &[]).await.unwrap().get(0)
-}
-
-async fn run(stand: &Stand, text: &str) {
-    let client = postgresql::connect(&stand.database).await.unwrap();
-    client.batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {text}; COMMIT")).await.unwrap();
+    embeddings::count(&stand.database).await
 }
 
 async fn verified(relay: &Relay, keys: u64, objects: u64) {
@@ -152,9 +150,7 @@ async fn a_text_is_embedded_once_whoever_needs_its_vector() {
     // What is kept tells nothing: neither the text nor its vector stands in the row.
     let vector = HashEmbedder.embed(&["title\n\nhandover 3"]).unwrap().remove(0);
     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let client = postgresql::connect(&stand.database).await.unwrap();
-    for row in client.query("SELECT sealed FROM nephkeep.embedding", &[]).await.unwrap() {
-        let sealed: Vec<u8> = row.get(0);
+    for sealed in embeddings::sealed(&stand.database).await {
         assert!(!sealed.windows(64).any(|window| bytes[..1_024].windows(64).any(|clear| clear == window)));
     }
     second.close().await;
@@ -167,7 +163,7 @@ async fn a_failing_embedder_keeps_only_the_copy_behind_and_what_it_gave_is_not_a
     let relay = relay(&stand, root.path(), &embedder);
     put(&stand, "first", &["first"]).await;
     caught_up(&stand, &relay).await;
-    *embedder.fails.lock() = Some(ErrorKind::Retry);
+    embedder.fail(Some(ErrorKind::Retry));
     put(&stand, "second", &["second"]).await;
     until("the failure is not told", || relay.status()[0].error.is_some()).await;
     let (code, _) = relay.status()[0].error.clone().unwrap();
@@ -175,7 +171,7 @@ async fn a_failing_embedder_keeps_only_the_copy_behind_and_what_it_gave_is_not_a
     // The record takes writes, and what is there is searched.
     put(&stand, "third", &["third"]).await;
     assert!(relay.status()[0].lag_changes > 0);
-    *embedder.fails.lock() = None;
+    embedder.fail(None);
     caught_up(&stand, &relay).await;
     assert_eq!((relay.status()[0].error.clone(), embedder.count()), (None, 3));
     verified(&relay, 3, 3).await;
@@ -222,9 +218,7 @@ async fn a_damaged_row_is_made_anew() {
     let relay = relay(&stand, root.path(), &embedder);
     put(&stand, "one", &["one", "two"]).await;
     caught_up(&stand, &relay).await;
-    let flip = "UPDATE nephkeep.embedding SET sealed = set_byte(sealed, 90, get_byte(sealed, 90) # 1) \
-                WHERE address = (SELECT address FROM nephkeep.embedding LIMIT 1)";
-    run(&stand, flip).await;
+    embeddings::flip(&stand.database).await;
     verified(&relay, 1, 2).await;
     assert_eq!((embedder.count(), rows(&stand).await), (3, 2));
     verified(&relay, 1, 2).await;
@@ -246,8 +240,7 @@ async fn what_nobody_needs_is_removed_and_nothing_else() {
     caught_up(&stand, &relay).await;
     assert_eq!(rows(&stand).await, 4);
     // Another model's, which no copy has any more.
-    run(&stand, "INSERT INTO nephkeep.embedding SELECT tenant, subject, 'gone/3', address, 3, n, sealed FROM nephkeep.embedding")
-        .await;
+    embeddings::copied_for(&stand.database, "gone/3").await;
     stand.put("so that all rows are older than the log").await;
     caught_up(&stand, &relay).await;
     assert_eq!(relay.clean_up().await.unwrap(), 6);

@@ -5,5 +5,6 @@ mod copies;
 mod groups;
 mod held;
 mod kept;
+mod migrating;
 mod moving;
 mod stand;

@@ -188,3 +188,46 @@ async fn copies_are_acted_upon_by_the_installation_on_record_and_searched_by_rea
     }
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn a_migration_is_begun_compared_turned_taken_back_and_ended_by_the_installations_operators() {
+    let stand = filled().await;
+    let migration = "/api/v1/knowledge/migration";
+    let step = |step: &str| stand.post(&format!("{migration}/{step}"));
+    let stands = stand.get(migration).send().await.expect(200).json();
+    assert_eq!(stands["searched"], "hash-384 (lexical, offline)");
+    assert_eq!((&stands["target"], stands.get("beside")), (&json!("hash-1536 (lexical, offline)"), None));
+    assert_eq!(step("cut-over").send().await.expect(409).json()["code"], "migration-missing");
+    assert_eq!(step("jump").send().await.expect(400).json()["code"], "migration-step-unknown");
+    let begun = step("begin").send().await.expect(200).json();
+    assert_eq!(begun["beside"]["copy"]["name"], "vectors-next");
+    let published = stand.app.ledger.published().unwrap().unwrap().n;
+    let until = Instant::now() + Duration::from_secs(30);
+    while stand.app.relay.status().iter().any(|copy| copy.position.is_none_or(|at| at.n < published)) {
+        assert!(Instant::now() < until, "{:?}", stand.app.relay.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let questions = json!([
+        { "text": "what triggers a handover", "source": "handbook", "path": "handover.md" },
+        { "text": "roaming charges" },
+    ]);
+    let compared = step("compare").json(&json!({ "questions": questions })).send().await.expect(200).json();
+    assert_eq!((&compared["questions"], &compared["known"]), (&json!(2), &json!(1)));
+    assert_eq!(compared["sides"][1]["copy"], "vectors-next");
+    for side in compared["sides"].as_array().unwrap() {
+        assert_eq!((side["found_at_1"].as_f64(), side["recall_at_10"].as_f64()), (Some(1.0), Some(1.0)), "{side}");
+    }
+    for wrong in [json!({}), json!({ "questions": [] }), json!({ "questions": [{ "text": "…" }] })] {
+        step("compare").json(&wrong).send().await.expect(400);
+    }
+    for (way, model) in [("cut-over", "hash-1536"), ("roll-back", "hash-384"), ("cut-over", "hash-1536")] {
+        step(way).send().await.expect(200);
+        let answer =
+            stand.post("/api/v1/search").json(&json!({ "text": "roaming charges" })).send().await.expect(200).json();
+        assert_eq!((&answer["model"], &answer["passages"][0]["path"]), (&json!(model), &json!("billing.md")));
+    }
+    assert_eq!(stand.get("/api/v1/status").send().await.json()["embedder"]["name"], "hash-1536 (lexical, offline)");
+    step("finish").send().await.expect(200);
+    assert_eq!(stand.get("/api/v1/copies").send().await.json()["copies"].as_array().unwrap().len(), 1);
+    stand.stop().await;
+}

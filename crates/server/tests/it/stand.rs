@@ -5,17 +5,16 @@ use http::{HeaderMap, Method, StatusCode};
 use keys::Keystore;
 use ledger::{Ledger, connection::Connector};
 use relay::{
-    KeystoreKeys, Relay,
+    Engine, KeystoreKeys, Relay, Slots,
     events::{Events, Topics, topics::BUILT_IN},
-    knowledge::ToVectors,
 };
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, sinks};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use stores::{
-    embed::{Embedder, HashEmbedder},
+    embed::{Embedder, HashEmbedder, WideHashEmbedder},
     metrics::Tier,
-    vectors::{Basis, VectorCopy},
+    vectors::{Basis, CopyKeys, VectorCopy},
 };
 use testkit::postgresql;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -177,15 +176,17 @@ impl Stand {
         let connector = Connector::new(&database.parse().unwrap()).unwrap();
         let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&audit)).await.unwrap();
         let series = Arc::new(series);
-        let embedder: Arc<dyn Embedder> = Arc::new(HashEmbedder);
-        let keys = Arc::new(KeystoreKeys(Arc::clone(&keystore)));
-        let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys };
-        let vectors = VectorCopy::new(&directory.path().join("vectors"), basis);
-        let shaper = Arc::new(ToVectors::new(&ledger, Arc::clone(&embedder)));
-        let relay = Arc::new(Relay::new(&ledger, vec![(vectors, shaper)]));
+        let keys: Arc<dyn CopyKeys> = Arc::new(KeystoreKeys(Arc::clone(&keystore)));
+        let engine: Engine = Arc::new(move |directory, embedder| {
+            let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
+            VectorCopy::new(directory, Basis { model, dimensions, keys })
+        });
+        let slots = Slots::new(&directory.path().join("vectors"), engine);
+        let embedders: Vec<Arc<dyn Embedder>> = vec![Arc::new(HashEmbedder), Arc::new(WideHashEmbedder)];
+        let relay = Arc::new(Relay::with_vectors(&ledger, slots, embedders, Vec::new()).unwrap());
         relay.start();
         let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
-        let parts = Parts { ledger, keystore, audit, relay, events, embedder, series };
+        let parts = Parts { ledger, keystore, audit, relay, events, series };
         let listen = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Settings { listen, limits, sinks: sinks::Policy::default() }, parts).await.unwrap();
         let first = server.bootstrap().await.unwrap().map(|issued| issued.token.reveal().to_owned());

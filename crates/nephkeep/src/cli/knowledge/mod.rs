@@ -2,6 +2,7 @@
 
 mod files;
 mod import;
+mod migrate;
 mod passages;
 
 use super::Global;
@@ -35,6 +36,7 @@ enum Verb {
     List(List),
     Get(Get),
     Delete(Delete),
+    Migrate(migrate::Migrate),
 }
 
 /// Find the passages nearest to a question
@@ -93,6 +95,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Import(verb) => import::run(global, verb).await,
         Verb::Search(verb) => search(global, verb).await,
+        Verb::Migrate(verb) => migrate::run(global, verb).await,
         Verb::List(verb) => list(global, verb).await,
         Verb::Get(verb) => show(global, &verb.id).await,
         Verb::Delete(verb) if verb.dry_run => {

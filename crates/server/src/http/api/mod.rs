@@ -10,6 +10,7 @@ pub mod events;
 pub mod history;
 pub mod keys;
 pub mod knowledge;
+pub mod migration;
 pub mod network_intents;
 pub mod principals;
 pub mod record;
@@ -56,6 +57,8 @@ pub fn routes() -> Router<App> {
         .route("/api/v1/audit/reconciliation", get(audit::reconciliation))
         .route("/api/v1/knowledge/documents", get(knowledge::list).post(knowledge::put))
         .route("/api/v1/knowledge/documents/{id}", get(knowledge::get).delete(knowledge::delete))
+        .route("/api/v1/knowledge/migration", get(migration::show))
+        .route("/api/v1/knowledge/migration/{step}", post(migration::step))
         .route("/api/v1/search", post(search::search))
         .route("/api/v1/retrieve", post(search::retrieve))
         .route("/api/v1/copies", get(copies::list))

@@ -23,14 +23,18 @@ fn question(body: &Json, limit: usize) -> Result<Question> {
     let text =
         body.get("text").and_then(Json::as_str).ok_or_else(|| wrong("text", "text is the question, a string"))?;
     let given = number(body, "limit")?.map_or(limit, |given| usize::try_from(given).unwrap_or(usize::MAX));
-    let class = body.get("class_max").map(|class| class.as_str().unwrap_or_default().parse::<Class>());
-    let class_max = class.transpose().map_err(|error| error.with("field", "class_max"))?.unwrap_or(Class::Confidential);
+    let class_max = class_max(body)?;
     let source = match body.get("source") {
         None => None,
         Some(Json::String(source)) => Some(source.clone()),
         Some(_) => return Err(wrong("source", "source is a string")),
     };
     Ok(Question { text: text.to_owned(), limit: given, class_max, source })
+}
+
+pub fn class_max(body: &Json) -> Result<Class> {
+    let class = body.get("class_max").map(|class| class.as_str().unwrap_or_default().parse::<Class>());
+    Ok(class.transpose().map_err(|error| error.with("field", "class_max"))?.unwrap_or(Class::Confidential))
 }
 
 fn number(body: &Json, name: &'static str) -> Result<Option<u64>> {
@@ -60,11 +64,11 @@ fn shown(passage: &Passage) -> Json {
 pub async fn search(State(app): State<App>, mut call: Call) -> Answer {
     allow(&app, &call.access, Action::Read).await?;
     let question = question(&body::object(&mut call, &["text", "limit", "class_max", "source"])?, LIMIT)?;
-    let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;
+    let found = search::search(&app.relay, &app.ledger, &call.access, &question).await?;
     let body = Json::object()
         .with("passages", found.passages.iter().map(shown).collect::<Vec<_>>())
         .with("model", &*found.model)
-        .with("embedder", app.embedder.described())
+        .with("embedder", &*found.embedder)
         .with("overtaken", found.overtaken as u64)
         .with("unreadable", found.unreadable as u64);
     Ok(answer(StatusCode::OK, &body))
@@ -78,7 +82,7 @@ pub async fn retrieve(State(app): State<App>, mut call: Call) -> Answer {
     let body = body::object(&mut call, &["text", "limit", "class_max", "source", "tokens"])?;
     let budget = number(&body, "tokens")?.unwrap_or(BUDGET_TOKENS);
     let question = question(&body, LIMIT * 2)?;
-    let found = search::search(&app.relay, &app.ledger, &app.embedder, &call.access, &question).await?;
+    let found = search::search(&app.relay, &app.ledger, &call.access, &question).await?;
     let (mut used, mut passages) = (0, Vec::new());
     for passage in &found.passages {
         let tokens = passage.text.chars().count().div_ceil(CHARACTERS_PER_TOKEN) as u64;
