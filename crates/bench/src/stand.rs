@@ -7,8 +7,9 @@ use crate::{
 use ledger::server::Local;
 use model::{Error, Result};
 use operations::drill::{
-    load::{self, Load, Summary},
+    load::{self, Load},
     site::{Layout, Site},
+    summary::Summary,
     wire::Connection,
     work::{self, Request, Target, Work},
 };

@@ -61,6 +61,24 @@ mod shipped {
         assert!(part["load"]["in_doubt"].as_u64() > Some(0), "nothing was repeated: {part}");
         assert_eq!(part["account"]["duplicated"], 0);
         assert_eq!(left_behind(&home), Vec::<String>::new());
+        shares_are_counted(&part["load"]);
+        let round = &report["rounds"][0];
+        assert_eq!(round["acknowledged"], round["acknowledged_in_all"], "the first round is all there is: {round}");
+    }
+
+    /// A server that was away has not answered everything at once, however often it was asked again.
+    #[track_caller]
+    fn shares_are_counted(load: &Value) {
+        let count = |name: &str| load[name].as_u64().unwrap();
+        let share = |name: &str| load[name].as_f64().unwrap();
+        let (sent, answered) = (count("first_sendings"), count("first_answered"));
+        assert!(answered > 0 && answered < sent, "a killed server answered every first sending: {load}");
+        assert!(count("connections_refused") > 0, "{load}");
+        assert!((share("share_answered") - answered as f64 / sent as f64).abs() < 1e-9, "{load}");
+        assert!(count("abandoned") > 0, "{load}");
+        assert_eq!(sent + count("abandoned"), count("requests"), "left on purpose is not unanswered: {load}");
+        let in_the_end = (count("requests") - count("unanswered")) as f64 / count("requests") as f64;
+        assert!((share("share_answered_in_the_end") - in_the_end).abs() < 1e-9, "{load}");
     }
 
     /// A drill under load, once its first fault is over.

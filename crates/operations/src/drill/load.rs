@@ -6,14 +6,12 @@
 use super::{
     ackfile::{Line, Told, Writer},
     arrivals::{Arrival, Arrivals},
-    latency::{Latencies, Percentiles},
+    summary::{Summary, Tally},
     wire::{Answer, Connection, Failed},
     work::{self, INTENTS, Request, Target, Work},
 };
 use model::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -62,31 +60,6 @@ impl Load {
     }
 }
 
-/// What the load saw from outside.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Requests begun.
-    pub requests: u64,
-    /// With a success for an answer, in the end.
-    pub answered: u64,
-    /// Acknowledged writes that are durable in the ack file.
-    pub acknowledged: u64,
-    /// Sendings without an answer.
-    pub in_doubt: u64,
-    /// Requests that never had an answer.
-    pub unanswered: u64,
-    /// Error answers by status.
-    pub refused: BTreeMap<u16, u64>,
-    pub share_answered: f64,
-    /// The longest time without any success.
-    pub longest_unavailable_ms: u64,
-    /// Successes per second after the warm-up.
-    pub per_second: f64,
-    pub measured_s: f64,
-    /// Of successes after the warm-up; from the scheduled arrival in an open loop.
-    pub latency: Percentiles,
-}
-
 #[derive(Debug)]
 struct Shared {
     load: Load,
@@ -94,16 +67,6 @@ struct Shared {
     acks: Option<Writer>,
     last_success_us: AtomicU64,
     longest_gap_us: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    answered: u64,
-    in_doubt: u64,
-    unanswered: u64,
-    measured: u64,
-    refused: BTreeMap<u16, u64>,
-    latencies: Latencies,
 }
 
 /// Runs to its length, or until `stop`.
@@ -209,35 +172,9 @@ impl Shared {
     }
 
     fn summary(self, tally: Tally, elapsed: Duration) -> Result<Summary> {
-        let measured_s = elapsed.saturating_sub(self.load.warm_up).as_secs_f64();
-        let requests = tally.answered + tally.unanswered + tally.refused.values().sum::<u64>();
-        let share = |part: u64| if requests == 0 { 0.0 } else { part as f64 / requests as f64 };
-        Ok(Summary {
-            requests,
-            answered: tally.answered,
-            acknowledged: self.acks.map_or(Ok(0), Writer::finish)?,
-            in_doubt: tally.in_doubt,
-            unanswered: tally.unanswered,
-            share_answered: share(tally.answered),
-            refused: tally.refused,
-            longest_unavailable_ms: self.longest_gap_us.load(Ordering::Relaxed) / 1000,
-            per_second: if measured_s > 0.0 { tally.measured as f64 / measured_s } else { 0.0 },
-            measured_s,
-            latency: tally.latencies.percentiles(),
-        })
-    }
-}
-
-impl Tally {
-    fn merge(&mut self, other: Self) {
-        self.answered += other.answered;
-        self.in_doubt += other.in_doubt;
-        self.unanswered += other.unanswered;
-        self.measured += other.measured;
-        for (status, count) in other.refused {
-            *self.refused.entry(status).or_default() += count;
-        }
-        self.latencies.merge(&other.latencies);
+        let measured = elapsed.saturating_sub(self.load.warm_up);
+        let acknowledged = self.acks.map_or(Ok(0), Writer::finish)?;
+        Ok(tally.summary(measured, self.longest_gap_us.into_inner(), acknowledged))
     }
 }
 
@@ -328,8 +265,13 @@ impl Worker {
         let Some(path) = paths.get(usize::try_from(any % paths.len().max(1) as u64).unwrap_or(0)) else { return };
         let request = Request { method: "GET", path, if_match: None, idempotency_key: None, body: "" };
         let bytes = request.bytes(&self.shared.load.target);
+        let mut first = true;
         let heard = loop {
-            match self.ask(&bytes).await {
+            let asked = self.ask(&bytes).await;
+            if std::mem::take(&mut first) {
+                self.tally.sent_first(asked.as_ref().ok().and_then(Option::as_ref));
+            }
+            match asked {
                 Ok(Some(answer)) if answer.status < 400 => break Heard::Success(answer),
                 Ok(Some(answer)) if answer.status != 503 => break Heard::Refused(answer),
                 _ if self.shared.arrivals.is_over() => break Heard::Nothing,
@@ -361,10 +303,9 @@ impl Worker {
         let mut in_doubt = false;
         for attempt in 0.. {
             let sent_us = now_us();
-            let asked = if attempt == 0 && shared.load.abandons(arrival.number) {
-                self.abandon(&bytes, arrival.number).await
-            } else {
-                self.ask(&bytes).await
+            let asked = match attempt {
+                0 => self.send_first(&bytes, arrival.number).await,
+                _ => self.ask(&bytes).await,
             };
             let (told, answer) = match asked {
                 Ok(Some(answer)) if answer.status < 300 => (Some(success), Some(answer)),
@@ -397,6 +338,17 @@ impl Worker {
         Heard::Nothing
     }
 
+    /// As `ask`, or left on purpose without waiting for the answer.
+    async fn send_first(&mut self, bytes: &[u8], number: u64) -> Result<Option<Answer>, ()> {
+        if self.shared.load.abandons(number) {
+            self.tally.abandoned += 1;
+            return self.abandon(bytes, number).await;
+        }
+        let asked = self.ask(bytes).await;
+        self.tally.sent_first(asked.as_ref().ok().and_then(Option::as_ref));
+        asked
+    }
+
     async fn connected(&mut self) -> Result<&mut Connection, ()> {
         if self.connection.is_none() {
             let server = self.leader.unwrap_or(self.shared.load.target.server);
@@ -405,6 +357,7 @@ impl Worker {
                 Ok(connection) => self.connection = Some(connection),
                 Err(_) => {
                     self.leader = None;
+                    self.tally.connections_refused += 1;
                     return Err(());
                 }
             }

@@ -15,5 +15,6 @@ pub mod pause;
 pub mod report;
 pub mod run;
 pub mod site;
+pub mod summary;
 pub mod wire;
 pub mod work;

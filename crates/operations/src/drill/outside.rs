@@ -4,8 +4,9 @@ use super::{
     account::{Account, account},
     ackfile::{self, Line, Tail},
     faults, gather,
-    load::{PREPARED_FROM, Summary},
+    load::PREPARED_FROM,
     report::{self, Part},
+    summary::Summary,
     work::Target,
 };
 use model::{Error, Result};

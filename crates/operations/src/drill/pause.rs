@@ -52,7 +52,7 @@ async fn on_record(plan: &Plan, pair: &mut Pair, began: String, tell: &(dyn Fn(S
     let mut report = plan.report(began);
     for round in 1..=plan.rounds {
         sleep(plan.moment(round)).await;
-        let done = pause_once(plan, round, pair, &mut loads).await?;
+        let done = pause_once(plan, (round, report.acknowledged()), pair, &mut loads).await?;
         tell(told(plan, &done));
         report.rounds.push(done);
     }
@@ -74,9 +74,10 @@ async fn on_record(plan: &Plan, pair: &mut Pair, began: String, tell: &(dyn Fn(S
     Ok(report)
 }
 
-async fn pause_once(plan: &Plan, round: u32, pair: &Pair, loads: &mut [Outside]) -> Result<Round> {
+/// `before` is what all rounds so far acknowledged.
+async fn pause_once(plan: &Plan, (round, before): (u32, u64), pair: &Pair, loads: &mut [Outside]) -> Result<Round> {
     let old = leader(pair).await?;
-    let acknowledged = loads[0].acknowledged()? + loads[1].acknowledged()?;
+    let acknowledged_in_all = loads[0].acknowledged()? + loads[1].acknowledged()?;
     let pid = pair.servers[old].pid().ok_or_else(|| failed("the leader is not running"))?;
     faults::pause(pid);
     let at_us = now_us();
@@ -86,7 +87,8 @@ async fn pause_once(plan: &Plan, round: u32, pair: &Pair, loads: &mut [Outside])
     let heard_us = heard_us?;
     sleep(Duration::from_secs_f64(plan.seconds)).await;
     let achieved_recovery_ms = heard_us.saturating_sub(at_us) / 1000;
-    Ok(Round { round, fault: plan.drill.name().into(), processes: 1, acknowledged, achieved_recovery_ms })
+    let (fault, acknowledged) = (plan.drill.name().into(), acknowledged_in_all.saturating_sub(before));
+    Ok(Round { round, fault, processes: 1, acknowledged, acknowledged_in_all, achieved_recovery_ms })
 }
 
 /// Which of the two leads, by its own word.

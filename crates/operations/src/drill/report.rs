@@ -3,7 +3,7 @@
 use super::{
     account::{Account, Found, FoundVersion, account},
     ackfile,
-    load::Summary,
+    summary::Summary,
 };
 use ledger::read::{inspect::Inspection, reconcile::Reconciliation};
 use model::{Error, Result};
@@ -23,8 +23,10 @@ pub struct Round {
     pub round: u32,
     pub fault: String,
     pub processes: usize,
-    /// Acknowledged before the fault.
+    /// Acknowledged in this round: since the fault before, or since the load began, until this fault.
     pub acknowledged: u64,
+    /// Acknowledged until this fault, all rounds together.
+    pub acknowledged_in_all: u64,
     /// From the fault to the first acknowledgement of a request that was sent after it, as the load heard it.
     pub achieved_recovery_ms: u64,
 }
@@ -111,6 +113,11 @@ impl From<Reconciliation> for Audit {
 }
 
 impl Report {
+    /// Acknowledged until the last fault so far.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.rounds.last().map_or(0, |round| round.acknowledged_in_all)
+    }
+
     /// Everything that is not as it must be, in words; empty when the drill passed.
     #[must_use]
     pub fn findings(&self) -> Vec<String> {

@@ -114,7 +114,7 @@ pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -
     let mut report = plan.report(began);
     for round in 1..=plan.rounds {
         sleep(plan.moment(round)).await;
-        let done = break_once(plan.drill, round, site, &mut load).await?;
+        let done = break_once(plan.drill, round, report.acknowledged(), site, &mut load).await?;
         tell(told(plan, &done));
         report.rounds.push(done);
     }
@@ -131,13 +131,19 @@ pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -
 
 pub(super) fn told(plan: &Plan, done: &Round) -> String {
     format!(
-        "round {}/{}: {}, {} processes; acknowledged {}; recovered in {} ms",
-        done.round, plan.rounds, done.fault, done.processes, done.acknowledged, done.achieved_recovery_ms
+        "round {}/{}: {}, {} processes; acknowledged {} in this round, {} in all; recovered in {} ms",
+        done.round,
+        plan.rounds,
+        done.fault,
+        done.processes,
+        done.acknowledged,
+        done.acknowledged_in_all,
+        done.achieved_recovery_ms
     )
 }
 
-async fn break_once(drill: Drill, round: u32, site: &mut Site, load: &mut Outside) -> Result<Round> {
-    let acknowledged = load.acknowledged()?;
+async fn break_once(drill: Drill, round: u32, before: u64, site: &mut Site, load: &mut Outside) -> Result<Round> {
+    let acknowledged_in_all = load.acknowledged()?;
     let (processes, at_us) = match drill {
         Drill::KillDatabase => (faults::kill_database(&site.layout.record), now_us()),
         Drill::KillServer => {
@@ -154,7 +160,8 @@ async fn break_once(drill: Drill, round: u32, site: &mut Site, load: &mut Outsid
     let heard_us = load.heard_after(at_us, RECOVERY_LIMIT).await?;
     let fault = drill.name().to_owned();
     let achieved_recovery_ms = heard_us.saturating_sub(at_us) / 1000;
-    Ok(Round { round, fault, processes, acknowledged, achieved_recovery_ms })
+    let acknowledged = acknowledged_in_all.saturating_sub(before);
+    Ok(Round { round, fault, processes, acknowledged, acknowledged_in_all, achieved_recovery_ms })
 }
 
 /// Opens the record without a server and looks at every row, then at the audit log beside it.

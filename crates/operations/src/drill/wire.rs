@@ -31,6 +31,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    #[cfg(test)]
+    pub(super) fn of_status(status: u16) -> Self {
+        Self { status, head: String::new(), body: Vec::new(), closes: false }
+    }
+
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)

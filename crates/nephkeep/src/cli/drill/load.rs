@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use model::Error;
 use operations::drill::{
     load::{self, Load},
+    summary::Summary,
     work::{Target, Work},
 };
 use std::{
@@ -113,7 +114,7 @@ fn end_with_the_drill() {
 }
 
 /// On one thread: the load should cost as little as it can.
-fn spawn(load: Load, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<model::Result<load::Summary>> {
+fn spawn(load: Load, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<model::Result<Summary>> {
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime

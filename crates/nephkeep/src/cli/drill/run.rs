@@ -14,6 +14,7 @@ use model::Error;
 use operations::drill::{
     pause, report,
     run::{self, Drill, Plan},
+    summary::Summary,
 };
 use serde_json::Value;
 use std::{
@@ -200,6 +201,19 @@ pub fn print(global: &Global, report: &report::Report) -> Outcome {
     Err(Failure::Reported(Exit::CheckFailed))
 }
 
+/// Of the first sendings, and in the end: a hundred per cent stands only where nothing was missing.
+fn answered(load: &Summary) -> String {
+    let percent = |share: f64| format!("{:.3} %", (share * 100_000.0).floor() / 1000.0);
+    format!(
+        "{} at the first sending ({} of {}, {} connections refused), {} in the end",
+        percent(load.share_answered),
+        load.first_answered,
+        load.first_sendings,
+        load.connections_refused,
+        percent(load.share_answered_in_the_end)
+    )
+}
+
 fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
     let mut facts = vec![("drill", report.drill.clone()), ("seed", report.seed.to_string())];
     facts.extend(report.seeded_bug.iter().map(|bug| ("seeded bug", bug.clone())));
@@ -220,7 +234,7 @@ fn facts(report: &report::Report) -> Vec<(&'static str, String)> {
             ("forked", account.forked.to_string()),
             ("in doubt, present", format!("{}, {}", account.in_doubt, account.in_doubt_present)),
             ("repeated", load.in_doubt.to_string()),
-            ("requests answered", format!("{:.3} %", load.share_answered * 100.0)),
+            ("requests answered", answered(load)),
             ("longest unavailable", format!("{} ms", load.longest_unavailable_ms)),
         ]);
     }
