@@ -1,6 +1,8 @@
 //! The machine: its facts, and who used its processors while something was measured.
 
-use rustix::{fs::statfs, system::uname};
+use crate::provenance;
+use ledger::server::Local;
+use rustix::system::uname;
 use serde_json::{Value, json};
 use std::{
     collections::{HashMap, HashSet},
@@ -16,6 +18,7 @@ pub const REPEATS_MAX: usize = 30;
 /// Of `/proc/PID/stat`; the kernel's unit for user space has been 1/100 s for ever.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// With what was measured: one machine's figures say little about another's, or about other code.
 #[must_use]
 pub fn facts(place: &Path) -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -29,8 +32,10 @@ pub fn facts(place: &Path) -> Value {
         "model": of(&cpuinfo, "model name"),
         "memory": of(&memory, "MemTotal"),
         "kernel": uname().release().to_string_lossy(),
-        "file_system": statfs(place).map(|stat| format!("{:#x}", stat.f_type)).ok(),
+        "file_system": provenance::file_system(place),
         "sync_us": sync_us(place),
+        "postgresql": Local::find_binaries().ok().map(|found| found.version),
+        "commit": provenance::commit(),
     })
 }
 

@@ -9,6 +9,7 @@ mod isolation;
 mod machine;
 mod metrics;
 mod power_cut;
+mod provenance;
 mod record;
 mod results;
 mod stand;

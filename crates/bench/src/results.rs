@@ -1,14 +1,19 @@
-//! Result files: `docs/results/NAME.json`, one row per promise. Met only when measured.
+//! Result files: `docs/results/NAME.json`, one row per promise. Met only when measured; told where nothing is promised.
 
 use model::{Error, Result};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
+
+/// The target of a row that promises nothing.
+pub const TOLD: &str = "told";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Met,
     Unmet,
     NotMeasured,
+    /// Measured, and there was no target to meet.
+    Told,
 }
 
 #[derive(Debug, Clone)]
@@ -30,13 +35,21 @@ impl Outcome {
             Self::Met => "met",
             Self::Unmet => "unmet",
             Self::NotMeasured => "not measured",
+            Self::Told => TOLD,
         }
     }
 }
 
 impl Row {
+    /// A row whose target is [`TOLD`] is told, whatever `met` says.
     pub fn new(work: impl Into<String>, target: impl Into<String>, measured: impl Into<String>, met: bool) -> Self {
-        Self { work: work.into(), target: target.into(), measured: measured.into(), outcome: Outcome::of(met) }
+        let target = target.into();
+        let outcome = if target == TOLD { Outcome::Told } else { Outcome::of(met) };
+        Self { work: work.into(), target, measured: measured.into(), outcome }
+    }
+
+    pub fn told(work: impl Into<String>, measured: impl Into<String>) -> Self {
+        Self { work: work.into(), target: TOLD.into(), measured: measured.into(), outcome: Outcome::Told }
     }
 
     pub fn not_measured(work: impl Into<String>, target: impl Into<String>, why: impl Into<String>) -> Self {
@@ -128,5 +141,12 @@ mod tests {
         assert!(conclude("none", Value::Null, Value::Null, &rows, false).is_ok_and(|fine| fine));
         let rows = [Row::new("b", "1", "0", false)];
         assert!(conclude("none", Value::Null, Value::Null, &rows, false).is_ok_and(|fine| !fine));
+    }
+
+    #[test]
+    fn what_has_no_target_is_told_and_neither_met_nor_unmet() {
+        for row in [Row::told("a", "2"), Row::new("a", TOLD, "2", true), Row::new("a", TOLD, "2", false)] {
+            assert_eq!((row.outcome, row.outcome.word()), (Outcome::Told, "told"));
+        }
     }
 }

@@ -45,14 +45,36 @@ fn table(root: &Path) -> Result<String, String> {
         let result: Value = serde_json::from_str(&content).map_err(|error| format!("{name}: {error}"))?;
         let rows = result["rows"].as_array().ok_or(format!("{name}: no list \"rows\""))?;
         for row in rows {
+            let verdict = verdict(row).map_err(|why| format!("{name}: {why}"))?;
             let cell = |key: &str| row[key].as_str().unwrap_or("").replace('|', "/");
             let (work, target, measured) = (cell("work"), cell("target"), cell("measured"));
-            let _ = writeln!(
-                text,
-                "| {work} | {target} | {measured} | {} | [{name}](docs/results/{name}) |",
-                cell("verdict")
-            );
+            let _ = writeln!(text, "| {work} | {target} | {measured} | {verdict} | [{name}](docs/results/{name}) |");
         }
     }
     Ok(text)
+}
+
+/// What has no target cannot have met it; files from before that was a verdict of its own said *met*.
+fn verdict(row: &Value) -> Result<&str, String> {
+    match row["verdict"].as_str() {
+        Some("met") if row["target"] == "told" => Ok("told"),
+        Some(word @ ("met" | "unmet" | "not measured" | "told")) => Ok(word),
+        other => Err(format!("{:?} is no verdict", other.unwrap_or_default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_without_a_target_is_told_in_old_files_too() {
+        let shown = |target: &str, word: &str| verdict(&json!({"target": target, "verdict": word})).map(str::to_owned);
+        assert_eq!(shown("told", "met").as_deref(), Ok("told"));
+        assert_eq!(shown("told", "told").as_deref(), Ok("told"));
+        assert_eq!(shown("told", "not measured").as_deref(), Ok("not measured"));
+        assert_eq!(shown("≥ 1", "met").as_deref(), Ok("met"));
+        assert!(shown("≥ 1", "good").is_err() && verdict(&json!({"target": "1"})).is_err());
+    }
 }

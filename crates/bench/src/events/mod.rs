@@ -10,7 +10,7 @@ mod inside;
 use crate::{
     Verdict,
     machine::{self, FOREIGN_MAX, REPEATS_MAX, Used},
-    results::{self, Row, grouped, median},
+    results::{self, Row, TOLD, grouped, median},
     stand::{Place, Stand},
 };
 use clap::Args;
@@ -65,7 +65,7 @@ impl Figure {
     }
 
     fn rate_row(&self, work: &str, least: Option<f64>) -> Row {
-        let target = least.map_or("told".to_owned(), |least| format!("≥ {}/s", grouped(least)));
+        let target = least.map_or(TOLD.to_owned(), |least| format!("≥ {}/s", grouped(least)));
         match self.over(|sample| sample.per_second) {
             Some(rate) => {
                 Row::new(work, target, format!("{}/s", grouped(rate)), least.is_none_or(|least| rate >= least))

@@ -77,7 +77,7 @@ pub async fn run(arguments: Arguments) -> Good {
     }
     println!("isolation: {}; left behind: {left} processes", conclusion(holds, arguments.seeded_bug));
     if arguments.write {
-        results::write(&verdicts, arguments.seeded_bug, arguments.rounds)?;
+        results::write(&verdicts, &arguments)?;
     }
     Ok(holds && left == 0)
 }

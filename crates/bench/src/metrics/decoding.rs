@@ -5,7 +5,10 @@ use super::{
     DISTURBED,
     sender::{Batch, Message, Series},
 };
-use crate::{results::Row, stand::failed};
+use crate::{
+    results::{Row, TOLD},
+    stand::failed,
+};
 use model::{Result, Tenant};
 use std::{hint::black_box, time::Instant};
 use stores::metrics::{
@@ -40,10 +43,8 @@ pub fn measure(series: &[Series]) -> Result<(f64, f64)> {
 pub fn row(measured: Option<(f64, f64)>) -> Row {
     let work = "a body of remote write 1.0 taken apart, its tenant forced in, put together";
     match measured {
-        Some((ours, prost)) => {
-            Row::new(work, "told", format!("{ours:.2} µs a series; {prost:.2} µs by prost's structs"), true)
-        }
-        None => Row::not_measured(work, "told", DISTURBED),
+        Some((ours, prost)) => Row::told(work, format!("{ours:.2} µs a series; {prost:.2} µs by prost's structs")),
+        None => Row::not_measured(work, TOLD, DISTURBED),
     }
 }
 

@@ -13,7 +13,7 @@ mod sender;
 use crate::{
     Verdict,
     machine::{self, FOREIGN_MAX, REPEATS_MAX},
-    results::{self, Row, grouped},
+    results::{self, Row, TOLD, grouped},
     stand::{Place, failed},
 };
 use clap::Args;
@@ -222,7 +222,7 @@ async fn one_load(
 fn write_rows(bare: &Load, first: &Load, second: &Load, sent: &[&Sent]) -> Vec<Row> {
     let speed = |work: &str, load: &Load| {
         let told = || format!("{}/s, {}/s for each core used", grouped(load.per_second()), grouped(load.per_core()));
-        row(load.is_quiet, work, "told", || (told(), true))
+        row(load.is_quiet, work, TOLD, || (told(), true))
     };
     let cost = |version: &str, load: &Load| {
         let (cost, alone) = (load.cost_us(), bare.cost_us());
@@ -261,9 +261,9 @@ fn size_rows(block: Option<&Block>) -> Vec<Row> {
     vec![match block {
         Some(block) => {
             let bytes = block.bytes_per_sample();
-            Row::new(work, "told", format!("{bytes:.2} B, 1 : {:.1} to 16 B", 16.0 / bytes), true)
+            Row::told(work, format!("{bytes:.2} B, 1 : {:.1} to 16 B", 16.0 / bytes))
         }
-        None => Row::not_measured(work, "told", "no block was written"),
+        None => Row::not_measured(work, TOLD, "no block was written"),
     }]
 }
 
@@ -295,10 +295,10 @@ mod tests {
             let rows = write_rows(bare, first, &quiet, &[&first.sent]);
             rows.into_iter().map(|row| row.outcome).collect()
         };
-        let (met, not) = (Outcome::Met, Outcome::NotMeasured);
-        assert_eq!(outcomes(&quiet, &quiet), [met; 6]);
-        assert_eq!(outcomes(&quiet, &disturbed), [met, not, met, not, met, met]);
+        let (met, not, told) = (Outcome::Met, Outcome::NotMeasured, Outcome::Told);
+        assert_eq!(outcomes(&quiet, &quiet), [told, told, told, met, met, met]);
+        assert_eq!(outcomes(&quiet, &disturbed), [told, not, told, not, met, met]);
         // What is compared with a disturbed one is no comparison.
-        assert_eq!(outcomes(&disturbed, &quiet), [not, met, met, not, not, met]);
+        assert_eq!(outcomes(&disturbed, &quiet), [not, told, told, not, not, met]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     machine::{Sampler, Used},
+    provenance,
     stand::failed,
 };
 use model::{Error, Result};
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Etcd {
     server: Child,
+    pub version: Option<String>,
     address: SocketAddr,
 }
 
@@ -55,6 +57,7 @@ impl Etcd {
     /// None where it is not installed.
     pub async fn start(place: &Path) -> Result<Option<Self>> {
         let Some(program) = program() else { return Ok(None) };
+        let version = provenance::version(&program);
         let (client, peer) = ("127.0.0.1:21379", "127.0.0.1:21380");
         let mut command = Command::new(program);
         command.arg("--data-dir").arg(place.join("etcd")).args(["--name", "bench"]);
@@ -66,7 +69,7 @@ impl Etcd {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let server = command.spawn().map_err(|error| failed("etcd does not start").caused_by(error))?;
         let address = client.parse().map_err(|_| Error::bug("an address that is none"))?;
-        let etcd = Self { server, address };
+        let etcd = Self { server, version, address };
         let begun = Instant::now();
         while etcd.once(Ask::Put, 0).await.is_err() {
             if begun.elapsed() > PATIENCE {

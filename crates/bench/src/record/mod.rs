@@ -20,7 +20,7 @@ use etcd::{Ask, Etcd};
 use model::Result;
 use operations::drill::work::Work;
 use peers::{Peer, Script};
-use rows::{Figures, Sample};
+use rows::{Figures, GET_TARGET, Sample};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -65,6 +65,7 @@ enum Job {
     PatchEach,
     PatchOne,
     Internal,
+    InternalAt(f64),
     InternalHalf,
     Confidential,
     ConfidentialHalf,
@@ -90,6 +91,7 @@ impl Job {
             ("patch", Self::PatchEach),
             ("patch-hot", Self::PatchOne),
             ("get-internal", Self::Internal),
+            ("get-internal-22500", Self::InternalAt(GET_TARGET / 2.0)),
             ("get-internal-half", Self::InternalHalf),
             ("get-confidential", Self::Confidential),
             ("get-confidential-half", Self::ConfidentialHalf),
@@ -116,7 +118,7 @@ struct Field {
 
 pub async fn run(arguments: Arguments) -> Verdict {
     let place = Place::make(arguments.place.as_deref())?;
-    let facts = machine::facts(place.path());
+    let mut facts = machine::facts(place.path());
     eprintln!("bench: building and starting");
     let stand = Stand::start(place.path()).await?;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -131,6 +133,8 @@ pub async fn run(arguments: Arguments) -> Verdict {
         ignore_noise: arguments.ignore_noise,
         clients: Vec::new(),
     };
+    let etcd = field.etcd.as_ref().and_then(|etcd| etcd.version.clone());
+    facts["peers"] = json!({"pgbench": field.peer.version(), "etcd": etcd});
     let mut figures = Figures::new(idle_mb, field.stand.first_start, field.stand.second_start);
     field.internal = field.stand.configuration_paths(2_000).await?;
     field.fill(arguments.rows).await?;
@@ -237,6 +241,7 @@ impl Field {
             Job::PatchEach => self.stand.load(Work::Patch { keys: 256 }, 256, None, seconds).await?,
             Job::PatchOne => self.stand.load(Work::PatchOne, 64, None, seconds).await?,
             Job::Internal => return self.read(true, None, 256).await.map(Some),
+            Job::InternalAt(rate) => return self.read(true, Some(*rate), 256).await.map(Some),
             Job::InternalHalf => return self.read(true, Some(half("get-internal")), 256).await.map(Some),
             Job::Confidential => return self.read(false, None, 256).await.map(Some),
             Job::ConfidentialHalf => return self.read(false, Some(half("get-confidential")), 256).await.map(Some),

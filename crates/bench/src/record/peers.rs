@@ -3,6 +3,7 @@
 use crate::{
     home::Home,
     machine::{Sampler, Used},
+    provenance,
     stand::failed,
 };
 use ledger::server::{Local, LocalOptions};
@@ -150,6 +151,10 @@ impl Peer {
         let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
         let per_second = tps.unwrap_or(0.0);
         Ok(Tps { per_second, used })
+    }
+
+    pub fn version(&self) -> Option<String> {
+        provenance::version(&self.pgbench)
     }
 
     pub async fn stop(self) -> Result<()> {

@@ -72,11 +72,11 @@ impl Measured {
             ),
             Row::new("resident size of the codes", "≤ 14 % of f32", format!("{:.1} %", share * 100.0), share <= 0.14),
             Row::new("texts embedded offline", "≥ 500,000/h", format!("{}/h", grouped(hour)), hour >= 500_000.0),
-            Row::new("vectors applied to a new generation, durable", "told", rebuilt, true),
+            Row::told("vectors applied to a new generation, durable", rebuilt),
         ];
         if let Some((first, ten, rank)) = self.known {
             let shown = format!("R@1 {first:.3}, R@10 {ten:.3}, MRR@10 {rank:.3}");
-            rows.push(Row::new("known-item questions (headings), hash-384", "told", shown, true));
+            rows.push(Row::told("known-item questions (headings), hash-384", shown));
         }
         rows
     }
