@@ -150,7 +150,11 @@ async fn blinds(record: &Record, tenant: &Tenant, names: &[String]) -> Result<Ve
         None => {
             let text = "SELECT key_id FROM nephkeep.subject WHERE tenant = $1 AND subject = $2";
             let client = reader(&record.pool).await?;
-            match client.query_opt(text, &[&tenant.as_str(), &subject.as_str()]).await {
+            let found = async {
+                let statement = client.prepare_cached(text).await?;
+                client.query_opt(&statement, &[&tenant.as_str(), &subject.as_str()]).await
+            };
+            match found.await {
                 Ok(Some(row)) => KeyId(row.get::<_, i64>(0).cast_unsigned()),
                 Ok(None) => return Ok(Vec::new()),
                 Err(error) => return Err(discard_if_gone(client, &error)),

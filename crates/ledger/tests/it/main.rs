@@ -15,6 +15,7 @@ mod local;
 mod migrations;
 mod opened;
 mod outcomes;
+mod prepared;
 mod read;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
