@@ -3,7 +3,8 @@
 use crate::{
     Shaper, blocking,
     compare::Difference,
-    feed::{self, Feed, State, Unshaped},
+    feed::{Feed, State, Unshaped},
+    measures::Imports,
 };
 use ledger::Ledger;
 use model::{Error, ErrorKind, Position, ResourceKey, Result, Subject};
@@ -37,6 +38,7 @@ pub struct Copy {
     held: RwLock<Arc<dyn Projection>>,
     /// Where the pump is in the log. Whoever holds it is the only one who changes the copy.
     turn: Turn<Cursor>,
+    imports: Arc<Imports>,
     seen: Mutex<Seen>,
     /// Where it is not the only one that its engine makes.
     called: RwLock<Option<&'static str>>,
@@ -77,6 +79,9 @@ pub struct Status {
     pub lag_seconds: f64,
     /// Keys and pieces that are known to be damaged.
     pub damaged: u64,
+    /// Written by the pump, rebuilds and repairs since this server began, and how long that took.
+    pub objects_imported: u64,
+    pub import_time: Duration,
     /// Code and words of what keeps it from going on.
     pub error: Option<(String, String)>,
     /// Documents that cannot be shaped, since the copy was made or this server began: they have nothing in the copy.
@@ -132,6 +137,7 @@ impl Copy {
             shaper,
             held: RwLock::new(held),
             turn: Turn::new(cursor),
+            imports: Arc::default(),
             seen: Mutex::new(seen),
             called: RwLock::default(),
             stop: watch::Sender::new(false),
@@ -178,7 +184,12 @@ impl Copy {
     }
 
     pub(crate) fn feed(&self) -> Feed {
-        Feed { ledger: self.ledger.clone(), shaper: Arc::clone(&self.shaper), copy: self.name() }
+        Feed {
+            ledger: self.ledger.clone(),
+            shaper: Arc::clone(&self.shaper),
+            copy: self.name(),
+            imports: Arc::clone(&self.imports),
+        }
     }
 
     pub fn vectors(&self) -> Option<Arc<dyn VectorSearch>> {
@@ -188,7 +199,10 @@ impl Copy {
     pub fn status(&self) -> Status {
         let (held, seen) = (self.held(), self.seen.lock());
         let published = self.ledger.published().ok().flatten().map_or(0, |position| position.n);
+        let (objects_imported, import_time) = self.imports.counted();
         Status {
+            objects_imported,
+            import_time,
             name: self.name(),
             generation: held.generation(),
             position: seen.at,
@@ -356,7 +370,7 @@ impl Copy {
             // Opening, shaping and writing take processor time and block on files.
             let followed = blocking(move || {
                 let shaped = feed.shaped(&states, &mut unshaped);
-                feed::write(&*held, shaped, through, true)?;
+                feed.write(&*held, shaped, through, true)?;
                 Ok(unshaped)
             });
             self.remember_unshaped(followed.await?);

@@ -2,7 +2,7 @@
 //!
 //! A document that cannot be read or shaped has no objects in a copy, and is counted and named: it holds up no other.
 
-use crate::Shaper;
+use crate::{Shaper, measures::Imports};
 use ledger::{Change, ChangeAction, Content, Kept, Ledger, Resource};
 use model::{Class, Error, ErrorKind, Position, ResourceKey, Result, Subject, Version};
 use std::{
@@ -70,12 +70,41 @@ pub(crate) struct Feed {
     pub ledger: Ledger,
     pub shaper: Arc<dyn Shaper>,
     pub copy: &'static str,
+    pub imports: Arc<Imports>,
 }
 
 impl Feed {
     /// What the copy should hold, in the order of the states. Several documents are open at a time, as many as are small.
     pub(crate) fn shaped<'f>(&'f self, states: &'f [State], unshaped: &'f mut Unshaped) -> Shaped<'f> {
         Shaped { feed: self, states, unshaped, ready: VecDeque::new() }
+    }
+
+    /// Applies changes. Those `in_order` are the log's: what is written of a batch that is parted carries its own
+    /// position. Of rows in any order every part carries `through`.
+    pub(crate) fn write(
+        &self,
+        held: &dyn Projection,
+        changes: impl Iterator<Item = Result<CopyChange>>,
+        through: Position,
+        in_order: bool,
+    ) -> Result<()> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for change in changes {
+            let change = change?;
+            let reached = if in_order { change.position } else { through };
+            bytes += weight(&change);
+            batch.push(change);
+            if bytes > BATCH_BYTES {
+                self.apply(held, &ChangeBatch { through: reached, changes: std::mem::take(&mut batch) })?;
+                bytes = 0;
+            }
+        }
+        self.apply(held, &ChangeBatch { through, changes: batch })
+    }
+
+    fn apply(&self, held: &dyn Projection, batch: &ChangeBatch) -> Result<()> {
+        let objects = batch.changes.iter().map(|change| change.objects.len()).sum();
+        self.imports.timed(objects, || held.apply(batch))
     }
 
     fn settled(&self, state: &State, objects: Result<Vec<Object>>, unshaped: &mut Unshaped) -> Result<CopyChange> {
@@ -146,28 +175,6 @@ impl Iterator for Shaped<'_> {
         }
         self.ready.pop_front()
     }
-}
-
-/// Applies changes. Those `in_order` are the log's: what is written of a batch that is parted carries its own position.
-/// Of rows in any order every part carries `through`.
-pub(crate) fn write(
-    held: &dyn Projection,
-    changes: impl Iterator<Item = Result<CopyChange>>,
-    through: Position,
-    in_order: bool,
-) -> Result<()> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for change in changes {
-        let change = change?;
-        let reached = if in_order { change.position } else { through };
-        bytes += weight(&change);
-        batch.push(change);
-        if bytes > BATCH_BYTES {
-            held.apply(&ChangeBatch { through: reached, changes: std::mem::take(&mut batch) })?;
-            bytes = 0;
-        }
-    }
-    held.apply(&ChangeBatch { through, changes: batch })
 }
 
 fn weight(change: &CopyChange) -> usize {

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod events;
 mod feed;
 pub mod knowledge;
+pub mod measures;
 mod migration;
 mod rebuild;
 mod sealing;
@@ -61,6 +62,7 @@ pub struct Relay {
     /// The vector copy that is searched.
     searched: RwLock<Option<Arc<Copy>>>,
     migration: Option<Migration>,
+    queries: Arc<measures::Queries>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -79,6 +81,7 @@ impl Relay {
             copies: Arc::new(RwLock::new(copies)),
             searched: RwLock::new(searched),
             migration: None,
+            queries: Arc::default(),
             stop: watch::Sender::new(false),
             tasks: Mutex::default(),
         }
@@ -172,6 +175,12 @@ impl Relay {
         }
         let left = CleanUp { ledger: &self.ledger, shapers: Vec::new() }.of_erased().await;
         first.map_or(left.map(drop), |error| Err(error.with("copies", failed.join(", "))))
+    }
+
+    /// How long searches of the vector index took.
+    #[must_use]
+    pub fn queries(&self) -> &Arc<measures::Queries> {
+        &self.queries
     }
 
     /// The copy that is searched; `copy-unknown` where there is none.

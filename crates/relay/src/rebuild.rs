@@ -4,7 +4,7 @@ use crate::{
     blocking,
     compare::{Difference, Found, What},
     copy::{Copy, Repaired, Verified},
-    feed::{self, State, Unshaped, absent},
+    feed::{State, Unshaped, absent},
     walk::Walk,
 };
 use model::{Error, Position, ResourceKey, Result};
@@ -38,7 +38,7 @@ impl Copy {
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
                 let shaped = feed.shaped(&states, &mut unshaped);
-                feed::write(&*fresh, shaped, start, false)?;
+                feed.write(&*fresh, shaped, start, false)?;
                 Ok(unshaped)
             })
             .await?;
@@ -50,7 +50,7 @@ impl Copy {
             let (feed, fresh) = (self.feed(), Arc::clone(fresh));
             unshaped = blocking(move || {
                 let shaped = feed.shaped(&states, &mut unshaped);
-                feed::write(&*fresh, shaped, through, true)?;
+                feed.write(&*fresh, shaped, through, true)?;
                 Ok(unshaped)
             })
             .await?;
@@ -92,7 +92,7 @@ impl Copy {
             let shaped = absent.chain(feed.shaped(&present, &mut unshaped));
             let mut entries = Vec::new();
             let shaped = shaped.inspect(|change| entries.extend(change.as_ref().map(digest::of_change)));
-            feed::write(&*held, shaped, head, false)?;
+            feed.write(&*held, shaped, head, false)?;
             let (applied, left) = held_now(&*held, &entries)?;
             Ok((Repaired { applied, left, absent: gone }, unshaped))
         })

@@ -3,10 +3,13 @@
 use crate::{Relay, blocking};
 use ledger::{Content, Ledger, Resource};
 use model::{Access, Class, Error, ErrorKind, Position, ResourceKey, Result, Version, knowledge::Document};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use stores::{
     embed::Embedder,
-    vectors::{Filter, Hit, Search, VectorSearch},
+    vectors::{Filter, Hit, Search},
 };
 
 const TEXT_MAX_BYTES: usize = 8 << 10;
@@ -58,7 +61,9 @@ pub async fn search(relay: &Relay, ledger: &Ledger, access: &Access, question: &
     let (vectors, embedder) = relay.searched()?;
     let (model, described) = (embedder.model().to_owned(), embedder.described());
     let (tenant, asked) = (access.tenant.clone(), question.clone());
-    let hits = blocking(move || look(&*vectors, &*embedder, &tenant, &asked)).await?;
+    let queries = Arc::clone(relay.queries());
+    let ask = move |search: &Search<'_>| queries.timed(|| vectors.search(&tenant, search));
+    let hits = blocking(move || look(ask, &*embedder, &asked)).await?;
     let mut answer = Answer { passages: Vec::new(), model, embedder: described, overtaken: 0, unreadable: 0 };
     let mut found = BTreeMap::new();
     for (key, of) in by_document(hits) {
@@ -145,9 +150,8 @@ fn check(question: &Question) -> Result<()> {
 }
 
 fn look(
-    vectors: &dyn VectorSearch,
+    ask: impl FnOnce(&Search<'_>) -> Result<Vec<Hit>>,
     embedder: &dyn Embedder,
-    tenant: &model::Tenant,
     question: &Question,
 ) -> Result<Vec<Hit>> {
     let vector = &embedder.question(&question.text)?;
@@ -157,5 +161,5 @@ fn look(
     }
     let filter = Filter { class_max: question.class_max, source: question.source.clone() };
     let search = Search { vector, limit: question.limit, rescore: RESCORE.max(question.limit * 2), filter: &filter };
-    vectors.search(tenant, &search)
+    ask(&search)
 }

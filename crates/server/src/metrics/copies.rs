@@ -6,14 +6,39 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
-use relay::Relay;
+use relay::{Relay, measures::QUERY_BOUNDS_US};
 use std::{fmt, sync::Arc};
-use stores::metrics::Tier;
+use stores::metrics::{Contract, Tier};
 
 #[derive(Debug)]
 pub struct CopyMetrics {
     pub relay: Arc<Relay>,
     pub series: Arc<Tier>,
+}
+
+/// The labels of series that have none.
+type Bare = Vec<(String, String)>;
+
+impl CopyMetrics {
+    /// Of all tenants together: they are many, and a series for each would be unbounded.
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a chart")]
+    fn vectors(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (counts, micros) = self.relay.queries().counted();
+        let bounds = QUERY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let name = "nephkeep_vectors_query_seconds";
+        let mut metric = e.encode_descriptor(name, Contract::ours().help(name), None, MetricType::Histogram)?;
+        metric.encode_histogram::<Bare>(micros as f64 / 1e6, counts.iter().sum(), &buckets, None)?;
+        let Ok(vectors) = self.relay.vectors() else { return Ok(()) };
+        let stats = vectors.stats();
+        gauge(e, "nephkeep_vectors_documents", stats.documents as u64)?;
+        gauge(e, "nephkeep_vectors_stored", stats.vectors as u64)?;
+        gauge(e, "nephkeep_vectors_tombstones", stats.tombstones as u64)?;
+        gauge(e, "nephkeep_vectors_dimensions", stats.dimensions as u64)?;
+        gauge(e, "nephkeep_vectors_code_bytes", stats.code_bytes as u64)?;
+        gauge(e, "nephkeep_vectors_resident_bytes", stats.resident_bytes as u64)?;
+        gauge(e, "nephkeep_vectors_disk_bytes", stats.disk_bytes)
+    }
 }
 
 impl Collector for CopyMetrics {
@@ -34,6 +59,13 @@ impl Collector for CopyMetrics {
         labelled(e, "nephkeep_copy_stuck", MetricType::Gauge, of_each(), |copy, e| {
             whole(u64::from(copy.error.is_some())).encode(e)
         })?;
+        labelled(e, "nephkeep_copy_objects_imported", MetricType::Counter, of_each(), |copy, e| {
+            ConstCounter::new(copy.objects_imported).encode(e)
+        })?;
+        labelled(e, "nephkeep_copy_import_seconds", MetricType::Counter, of_each(), |copy, e| {
+            ConstCounter::new(copy.import_time.as_secs_f64()).encode(e)
+        })?;
+        self.vectors(e)?;
         let engines = self.series.states();
         let ready = engines.iter().filter(|engine| engine.state == "ready").count();
         gauge(e, "nephkeep_metrics_engines_ready", ready as u64)?;

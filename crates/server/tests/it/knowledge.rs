@@ -231,3 +231,28 @@ async fn a_migration_is_begun_compared_turned_taken_back_and_ended_by_the_instal
     assert_eq!(stand.get("/api/v1/copies").send().await.json()["copies"].as_array().unwrap().len(), 1);
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn the_index_tells_how_large_it_is_how_fast_it_was_filled_and_how_long_searches_took() {
+    let stand = filled().await;
+    for _ in 0..3 {
+        found(&stand, "fronthaul link alarm").await;
+    }
+    let page = stand.get("/metrics").anonymous().send().await.expect(200).text;
+    let value = |name: &str| -> f64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}\n{page}")).parse().unwrap()
+    };
+    assert_eq!((value("nephkeep_vectors_documents"), value("nephkeep_vectors_query_seconds_count")), (3.0, 3.0));
+    assert!(value("nephkeep_vectors_query_seconds_sum") < 60.0);
+    let (vectors, dimensions) = (value("nephkeep_vectors_stored"), value("nephkeep_vectors_dimensions"));
+    assert!(vectors >= 3.0 && dimensions == 384.0, "{vectors} of {dimensions}");
+    let codes = value("nephkeep_vectors_code_bytes");
+    assert!(codes > 0.0 && codes < vectors * dimensions * 4.0, "{codes}");
+    assert!(value("nephkeep_vectors_resident_bytes") >= codes);
+    // In the file lie the vectors themselves, sealed.
+    assert!(value("nephkeep_vectors_disk_bytes") > vectors * dimensions * 4.0);
+    assert!(value("nephkeep_copy_objects_imported_total{copy=\"vectors\"}") >= vectors);
+    assert!(value("nephkeep_copy_import_seconds_total{copy=\"vectors\"}") > 0.0);
+    stand.stop().await;
+}
