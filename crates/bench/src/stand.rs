@@ -87,8 +87,13 @@ impl Run {
 
 impl Stand {
     pub async fn start(place: &Path) -> Result<Self> {
-        let home = Home::make(place, "bench")?;
-        let mut site = home.site(&[]);
+        Self::called(place, "bench", &[]).await
+    }
+
+    /// One of several, with these variables besides.
+    pub async fn called(place: &Path, name: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let home = Home::make(place, name)?;
+        let mut site = home.site(variables);
         let begun = Instant::now();
         site.start().await?;
         let first_start = begun.elapsed();

@@ -4,6 +4,7 @@ use crate::{
     Shaper, blocking,
     compare::Difference,
     feed::{Feed, State, Unshaped},
+    knowledge::{Embedded, ToVectors},
     measures::Imports,
 };
 use ledger::Ledger;
@@ -90,6 +91,8 @@ pub struct Status {
     pub unshaped_named: Vec<(ResourceKey, &'static str)>,
     /// Why this server made it anew by itself.
     pub rebuilt_because: Option<&'static str>,
+    /// What its embedder was asked for, where its vectors are kept in the record.
+    pub embedded: Option<Embedded>,
 }
 
 /// A copy compared with the record.
@@ -213,6 +216,7 @@ impl Copy {
             unshaped: seen.unshaped.len() as u64,
             unshaped_named: seen.unshaped.iter().take(STATUS_NAMED).map(|(key, code)| (key.clone(), *code)).collect(),
             rebuilt_because: seen.rebuilt_because,
+            embedded: self.shaper.as_vectors().filter(|vectors| vectors.embedder().is_kept()).map(ToVectors::embedded),
         }
     }
 

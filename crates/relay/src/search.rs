@@ -149,12 +149,22 @@ fn check(question: &Question) -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with the embedder is no fault of who asks, and not his to know.
+fn unanswered(error: Error) -> Error {
+    if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Retry) {
+        return error;
+    }
+    tracing::warn!(code = error.code(), "questions have no vectors: {error}");
+    let what = "the embedder cannot be asked for the vector of a question; the server's log tells its operators why";
+    Error::retry("embedder-unavailable", what)
+}
+
 fn look(
     ask: impl FnOnce(&Search<'_>) -> Result<Vec<Hit>>,
     embedder: &dyn Embedder,
     question: &Question,
 ) -> Result<Vec<Hit>> {
-    let vector = &embedder.question(&question.text)?;
+    let vector = &embedder.question(&question.text).map_err(unanswered)?;
     if vector.iter().all(|value| *value == 0.0) {
         let rule = "there is no word in this question; ask with letters or digits";
         return Err(Error::invalid("attribute-value", rule).with("field", "text"));

@@ -58,7 +58,7 @@ pub async fn rows(place: &Path, corpus: &Corpus, seconds: f64) -> Result<Vec<Row
     ])
 }
 
-fn command(stand: &Stand, arguments: &[&str]) -> Result<()> {
+pub fn command(stand: &Stand, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(&stand.site.layout.program);
     command.arg("--dir").arg(&stand.site.layout.root).args(arguments);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -8,6 +8,7 @@
 
 mod corpus;
 mod door;
+mod kept;
 mod local;
 
 use crate::{
@@ -47,6 +48,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
             details["passages"] = measured.details();
             rows.extend(measured.rows());
             rows.extend(door::rows(place.path(), &corpus, arguments.seconds).await?);
+            rows.extend(kept::rows(place.path(), &corpus).await?);
         }
         None => rows.push(Row::not_measured(
             "searches over telecom passages",

@@ -1,5 +1,6 @@
 //! What `nephkeep doctor` looks at. A check returns findings; it repairs nothing.
 
+mod embedder;
 mod keystore;
 mod machine;
 mod metrics;
@@ -79,6 +80,7 @@ pub async fn examine(layout: &Layout, settings: &Result<Settings, model::Error>)
             found.extend(record);
             found.extend(demand.map(|demand| keystore::demanded(&at_hand, demand)));
             found.push(metrics::examine(settings, asked.as_ref()));
+            found.extend(embedder::examine(settings).await);
         }
     }
     // Typed as it stands a remedy must act on this directory.

@@ -1,7 +1,9 @@
 //! The knowledge base and its copy from the command line.
 
 use super::shared::{Home, kill_9};
-use std::fs;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::{fs, os::unix::fs::PermissionsExt};
+use testkit::embedder::{DIMENSIONS, MODEL, Server};
 
 #[test]
 fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
@@ -76,9 +78,106 @@ fn a_copy_that_cannot_be_opened_keeps_nobody_from_being_served() {
     home.run(&search).exits(4);
     home.run(&["intent", "list"]).exits(0);
     home.run(&["verify", "vectors"]).exits(4);
-    fs::remove_file(&vectors).unwrap();
-    fs::rename(home.directory().join("aside"), &vectors).unwrap();
+    // At once: between two steps the copy would be made anew in the empty place.
+    let aside = home.directory().join("aside");
+    renameat_with(CWD, &aside, CWD, &vectors, RenameFlags::EXCHANGE).unwrap();
     while kept("vectors-unusable") {}
     assert_eq!(home.run(&search).exits(0).json()["passages"][0]["path"], "ric.md");
     assert!(home.run(&["verify", "vectors"]).exits(0).out.contains("vectors"));
+}
+
+const KEY: &str = "sk-seen-by-nobody";
+
+/// The settings with what stands under `[embedder]` in the place of what stood there.
+fn embedders(home: &Home, text: &str) {
+    let path = home.directory().join("nephkeep.toml");
+    let before = fs::read_to_string(&path).unwrap();
+    let (head, rest) = before.split_once("[embedder]").unwrap();
+    let rest = &rest[rest.find("[server]").unwrap()..];
+    fs::write(&path, format!("{head}[embedder]\n{text}\n{rest}")).unwrap();
+}
+
+fn stands_nowhere(home: &Home, secret: &str) {
+    let log = fs::read_to_string(home.directory().join("log/server.log")).unwrap();
+    assert!(!log.contains(secret), "the key stands in the log");
+    for process in home.processes() {
+        assert!(!process.contains(secret), "the key stands in the list of processes");
+    }
+    let status = home.run(&["status", "-o", "json"]);
+    assert!(!status.out.contains(secret) && !status.err.contains(secret));
+}
+
+/// From the offline model to a server's and on without it: every step by the command line.
+#[test]
+fn another_embedder_is_migrated_to_and_asked_for_each_text_once() {
+    let (home, server) = (Home::new(), Server::start(KEY));
+    home.up();
+    let docs = home.beside("docs");
+    fs::create_dir(&docs).unwrap();
+    fs::write(docs.join("ric.md"), "# Near-RT RIC\n\nThe E2 interface connects the RIC with its E2 nodes.\n").unwrap();
+    fs::write(docs.join("core.txt"), "The AMF registers subscribers.\n\nThe SMF manages sessions.\n").unwrap();
+    home.run(&["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook"]).exits(0);
+    let searched = home.run(&["knowledge", "search", "E2 nodes"]).exits(0);
+    assert!(
+        searched.err.contains("hash-384 (lexical, offline)") && searched.err.contains("embedder.url"),
+        "{}",
+        searched.err
+    );
+    home.run(&["knowledge", "migrate", "begin"]).exits(1);
+    home.run(&["down"]).exits(0);
+    let key = home.directory().join("embedder-key");
+    fs::write(&key, format!("{KEY}\n")).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let (url, of) =
+        (server.url(), format!("model = \"{MODEL}\"\ndimensions = {DIMENSIONS}\nkey_file = \"embedder-key\""));
+    embedders(&home, &format!("url = \"hash:384\"\n[embedder.next]\nurl = \"{url}\"\n{of}"));
+    home.up();
+
+    home.run(&["knowledge", "migrate", "begin", "--dry-run"]).exits(0);
+    home.run(&["knowledge", "migrate", "begin"]).exits(0);
+    let behind = || {
+        home.run(&["knowledge", "migrate", "status", "-o", "json"]).exits(0).json()["beside"]["copy"]["position"]
+            .is_null()
+    };
+    while behind() {}
+    let questions = home.write("golden.jsonl", "{\"text\":\"E2 nodes\",\"source\":\"handbook\",\"path\":\"ric.md\"}\n");
+    let compare = ["knowledge", "migrate", "compare", "--questions", questions.to_str().unwrap(), "-o", "json"];
+    let compared = home.run(&compare).exits(0).json();
+    assert_eq!((&compared["known"], compared["sides"][1]["mrr"].as_f64()), (&1.into(), Some(1.0)), "{compared}");
+    home.run(&["knowledge", "migrate", "cut-over"]).exits(0);
+    let searched = home.run(&["knowledge", "search", "E2 nodes", "-o", "json"]).exits(0).json();
+    assert_eq!(
+        (&searched["model"], &searched["passages"][0]["path"]),
+        (&"test-embedding/1536".into(), &"ric.md".into())
+    );
+    home.run(&["knowledge", "migrate", "finish"]).exits(0);
+    stands_nowhere(&home, KEY);
+
+    // Which model is searched does not follow from the settings, but they may say so now.
+    home.run(&["down"]).exits(0);
+    embedders(&home, &format!("url = \"{url}\"\n{of}"));
+    home.up();
+    let asked = server.texts();
+    for verb in ["verify", "rebuild", "verify"] {
+        home.run(&[verb, "vectors"]).exits(0);
+    }
+    assert_eq!(server.texts(), asked, "what is kept is asked for again");
+    // A server that fails keeps the vectors behind and nothing else.
+    server.refuse(503);
+    fs::write(docs.join("more.md"), "# Slices\n\nA slice has a type and a differentiator.\n").unwrap();
+    home.run(&["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook"]).exits(0);
+    while !home.run(&["status", "-o", "json"]).exits(0).out.contains("embedder-unavailable") {}
+    home.run(&["intent", "list"]).exits(0);
+    home.run(&["knowledge", "search", "slices"]).exits(4);
+    server.refuse(0);
+    while !home.run(&["verify", "vectors"]).out.contains("vectors") {}
+    assert_eq!(
+        home.run(&["knowledge", "search", "slices", "-o", "json"]).exits(0).json()["passages"][0]["path"],
+        "more.md"
+    );
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(home.run(&["knowledge", "search", "slices"]).exits(4).err.contains("embedder-unavailable"));
+    let log = fs::read_to_string(home.directory().join("log/server.log")).unwrap();
+    assert!(log.contains("credential-exposed"), "{log}");
+    stands_nowhere(&home, KEY);
 }

@@ -7,4 +7,4 @@ mod vectors;
 
 pub(crate) use cleanup::CleanUp;
 pub use part::{CHUNKER, Format, Section, chunks_of, sections};
-pub use vectors::ToVectors;
+pub use vectors::{Embedded, ToVectors};

@@ -4,16 +4,17 @@
 //! The vectors of an embedder that computes them here are not kept (see `stores::embed::HashEmbedder`).
 
 use crate::Shaper;
-use ledger::{Address, Content, Embeddings, Ledger, Resource};
+use ledger::{Address, Content, Embeddings, Leadership, Ledger, Resource};
 use model::{Class, Error, ErrorKind, Kind, Position, Result, Subject, Tenant, knowledge::Document};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 use stores::{
     Body, Object,
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 const FIND: usize = 1_024;
 /// Sealed vectors that are opened by a further thread.
 const OPEN: usize = 128;
+const LEADER_FIRST: Duration = Duration::from_secs(30);
 
 /// Knowledge documents as vectors of one embedder. Its calls block: on the record, and on the embedder.
 #[derive(Debug)]
@@ -32,6 +34,27 @@ pub struct ToVectors {
     ledger: Ledger,
     embedder: Arc<dyn Embedder>,
     runtime: Handle,
+    /// Since when this server, which follows, waits for the leader to have vectors made.
+    waiting: Mutex<Option<Instant>>,
+    counts: Counts,
+}
+
+/// What a copy's embedder was asked for since this server began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Embedded {
+    /// Texts that it has made vectors of.
+    pub asked: u64,
+    /// Vectors that were kept already.
+    pub kept: u64,
+    /// Calls that failed.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    asked: AtomicU64,
+    kept: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// What became of the texts of some documents, by address.
@@ -49,11 +72,24 @@ impl ToVectors {
     /// On the runtime of the record.
     #[must_use]
     pub fn new(ledger: &Ledger, embedder: Arc<dyn Embedder>) -> Self {
-        Self { ledger: ledger.clone(), embedder, runtime: Handle::current() }
+        Self {
+            ledger: ledger.clone(),
+            embedder,
+            runtime: Handle::current(),
+            waiting: Mutex::default(),
+            counts: Counts::default(),
+        }
     }
 
     pub fn embedder(&self) -> &Arc<dyn Embedder> {
         &self.embedder
+    }
+
+    #[must_use]
+    pub fn embedded(&self) -> Embedded {
+        let Counts { asked, kept, failed } = &self.counts;
+        let [asked, kept, failed] = [asked, kept, failed].map(|count| count.load(Ordering::Relaxed));
+        Embedded { asked, kept, failed }
     }
 
     /// Where the vectors of a document's texts stand; of one that is not kept, nowhere.
@@ -134,10 +170,13 @@ impl ToVectors {
         let mut found = Found::new();
         let addresses: Vec<Address> = texts.keys().copied().collect();
         self.look_up(kept, &addresses, &mut found)?;
+        self.counts.kept.fetch_add(found.len() as u64, Ordering::Relaxed);
         texts.retain(|address, _| !found.contains_key(address));
         if texts.is_empty() {
+            *self.waiting.lock() = None;
             return Ok(found);
         }
+        self.after_the_leader()?;
         let given =
             |document: &&Addressed| document.addresses.iter().flatten().any(|address| texts.contains_key(address));
         let given: Vec<_> = documents.iter().flatten().filter(given).map(|document| document.release.clone()).collect();
@@ -146,11 +185,24 @@ impl ToVectors {
         // What is used is what is kept: another server may have been first.
         let asked = Asking { vectors: self, kept, texts: texts.into_iter().collect() };
         let refused = asked.ask()?;
+        *self.waiting.lock() = None;
         let kept_now: Vec<Address> = asked.texts.iter().map(|(address, _)| *address).collect();
         let kept_now: Vec<Address> = kept_now.into_iter().filter(|address| !refused.contains_key(address)).collect();
         self.look_up(kept, &kept_now, &mut found)?;
         found.extend(refused.into_iter().map(|(address, error)| (address, Err(error))));
         Ok(found)
+    }
+
+    /// The leader asks first, and a server that follows takes what it keeps; but not for ever.
+    fn after_the_leader(&self) -> Result<()> {
+        if matches!(self.ledger.leadership(), Leadership::Leader { .. }) {
+            return Ok(());
+        }
+        if self.waiting.lock().get_or_insert_with(Instant::now).elapsed() > LEADER_FIRST {
+            return Ok(());
+        }
+        let what = "the leader asks the embedder for new texts; this copy waits for what it keeps of them";
+        Err(Error::retry("embedder-elsewhere", what))
     }
 
     /// Adds what is kept. One that does not open any more counts as missing, and its row goes.
@@ -307,6 +359,7 @@ impl Asking<'_> {
                 let addressed = batch.iter().zip(&vectors).map(|((address, _), vector)| (*address, &**vector));
                 let addressed: Vec<(Address, &[f32])> = addressed.collect();
                 self.vectors.runtime.block_on(self.kept.keep(&addressed))?;
+                self.vectors.counts.asked.fetch_add(addressed.len() as u64, Ordering::Relaxed);
                 Ok(Vec::new())
             }
             Err(error) if error.kind() == ErrorKind::Invalid && batch.len() == 1 => Ok(vec![(batch[0].0, error)]),
@@ -317,7 +370,10 @@ impl Asking<'_> {
                 refused.extend(self.batch(second)?);
                 Ok(refused)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.vectors.counts.failed.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
         }
     }
 }

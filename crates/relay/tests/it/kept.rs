@@ -1,7 +1,7 @@
 //! Vectors that are kept in the record: asked for once, used by everybody, gone with their texts.
 
 use crate::stand::Stand;
-use ledger::{Group, Op, Write};
+use ledger::{Group, Ledger, Op, Write};
 use model::{
     Access, Class, Error, ErrorKind, Kind, ResourceKey, Result, Role, Subject, Tenant,
     knowledge::{Chunk, Document},
@@ -81,9 +81,13 @@ impl CopyKeys for OneKey {
 }
 
 fn relay(stand: &Stand, root: &Path, embedder: &Arc<Counting>) -> Relay {
+    relay_of(&stand.ledger, root, embedder)
+}
+
+fn relay_of(ledger: &Ledger, root: &Path, embedder: &Arc<Counting>) -> Relay {
     let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys: Arc::new(OneKey) };
-    let shaper = ToVectors::new(&stand.ledger, Arc::clone(embedder) as Arc<dyn Embedder>);
-    let relay = Relay::new(&stand.ledger, vec![(VectorCopy::new(root, basis), Arc::new(shaper))]);
+    let shaper = ToVectors::new(ledger, Arc::clone(embedder) as Arc<dyn Embedder>);
+    let relay = Relay::new(ledger, vec![(VectorCopy::new(root, basis), Arc::new(shaper))]);
     relay.start();
     relay
 }
@@ -277,4 +281,25 @@ async fn an_erasure_takes_the_vectors_along() {
     verified(&relay, 1, 1).await;
     assert_eq!((rows(&stand).await, relay.clean_up().await.unwrap(), embedder.count()), (1, 0, 2));
     relay.close().await;
+}
+
+#[tokio::test]
+async fn of_two_servers_the_leader_asks_and_the_other_takes_what_is_kept() {
+    let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
+    let (leaders, others) = (Arc::<Counting>::default(), Arc::<Counting>::default());
+    put(&stand, "a", &["a handover"]).await;
+    let (ledger, log, _directory) = stand.beside().await;
+    let follower = relay_of(&ledger, &root.path().join("b"), &others);
+    let waits = || follower.status()[0].error.as_ref().is_some_and(|(code, _)| code == "embedder-elsewhere");
+    until("the follower does not wait", waits).await;
+    let leader = relay(&stand, &root.path().join("a"), &leaders);
+    let there = |relay: &Relay| relay.status()[0].position.is_some() && relay.status()[0].error.is_none();
+    until("a copy does not catch up", || there(&leader) && there(&follower)).await;
+    verified(&leader, 1, 1).await;
+    verified(&follower, 1, 1).await;
+    assert_eq!((leaders.count(), others.count()), (1, 0));
+    follower.close().await;
+    ledger.close().await;
+    log.close();
+    leader.close().await;
 }

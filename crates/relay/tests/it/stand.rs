@@ -34,6 +34,16 @@ impl Stand {
         Self { ledger, events, access, keystore, database, log, _directory: directory }
     }
 
+    /// Another server on the same record, which follows; with its transparency log, to be closed with it.
+    pub async fn beside(&self) -> (Ledger, Arc<TransparencyLog>, tempfile::TempDir) {
+        let directory = postgresql::directory();
+        let log = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
+        let connector = Connector::new(&postgresql::url_of(&self.database).parse().unwrap()).unwrap();
+        let (settings, keystore) = (Settings::default(), Arc::clone(&self.keystore));
+        let ledger = Ledger::open(settings, connector, keystore, Arc::clone(&log)).await.unwrap();
+        (ledger, log, directory)
+    }
+
     /// One change of a configuration key.
     pub async fn put(&self, id: &str) -> Position {
         let key = ResourceKey::new(&self.access.tenant, Kind::Configuration, id).unwrap();

@@ -6,7 +6,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
-use relay::{Relay, measures::QUERY_BOUNDS_US};
+use relay::{Relay, knowledge::Embedded, measures::QUERY_BOUNDS_US};
 use std::{fmt, sync::Arc};
 use stores::metrics::{Contract, Tier};
 
@@ -66,6 +66,15 @@ impl Collector for CopyMetrics {
             ConstCounter::new(copy.import_time.as_secs_f64()).encode(e)
         })?;
         self.vectors(e)?;
+        let asked = || copies.iter().filter_map(|copy| Some(([("copy", copy.name)], copy.embedded?)));
+        let counters: [(&str, fn(&Embedded) -> u64); 3] = [
+            ("nephkeep_embedder_texts", |embedded| embedded.asked),
+            ("nephkeep_embedder_kept", |embedded| embedded.kept),
+            ("nephkeep_embedder_failures", |embedded| embedded.failed),
+        ];
+        for (name, of) in counters {
+            labelled(e, name, MetricType::Counter, asked(), |embedded, e| ConstCounter::new(of(embedded)).encode(e))?;
+        }
         let engines = self.series.states();
         let ready = engines.iter().filter(|engine| engine.state == "ready").count();
         gauge(e, "nephkeep_metrics_engines_ready", ready as u64)?;

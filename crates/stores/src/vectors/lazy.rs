@@ -20,11 +20,13 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 /// How long a search waits for an index that is being opened.
 const PATIENCE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub struct VectorCopy {
@@ -77,6 +79,19 @@ impl VectorCopy {
             }
             State::Loading | State::Anew => Err(loading()),
         }
+    }
+
+    /// Of one that was never fed nothing can be told: no hits would be taken for an answer.
+    fn fed(&self) -> Result<Arc<VectorIndex>> {
+        let until = Instant::now() + PATIENCE;
+        let index = self.index(PATIENCE)?;
+        while index.position().is_none() {
+            if Instant::now() > until {
+                return Err(loading());
+            }
+            thread::sleep(STEP);
+        }
+        Ok(index)
     }
 
     fn open(&self) -> Result<()> {
@@ -155,10 +170,10 @@ impl Projection for VectorCopy {
 
 impl VectorSearch for VectorCopy {
     fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
-        self.index(PATIENCE)?.search(tenant, search)
+        self.fed()?.search(tenant, search)
     }
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
-        self.index(PATIENCE)?.search_exact(tenant, search)
+        self.fed()?.search_exact(tenant, search)
     }
 
     fn stats(&self) -> Stats {
