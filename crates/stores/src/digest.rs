@@ -94,6 +94,11 @@ pub fn of_object(object: &Object) -> [u8; 32] {
                 hash.update(value.to_le_bytes());
             }
         }
+        Body::Text { source, text } => {
+            field(&mut hash, b"text");
+            field(&mut hash, source.as_bytes());
+            field(&mut hash, text.as_bytes());
+        }
     }
     hash.finalize().into()
 }

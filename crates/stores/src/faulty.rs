@@ -1,6 +1,6 @@
 //! A copy with faults by a script, for the tests of those who feed and read copies. Development only.
 
-use crate::{ChangeBatch, Entry, KeyRange, Projection, vectors::VectorSearch};
+use crate::{ChangeBatch, Entry, KeyRange, Projection, text::TextSearch, vectors::VectorSearch};
 use model::{Error, ErrorKind, Position, Result, Subject};
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
@@ -130,5 +130,11 @@ impl Projection for Faulty {
     }
     fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>> {
         Arc::clone(&self.inner).as_vectors()
+    }
+    fn as_texts(self: Arc<Self>) -> Option<Arc<dyn TextSearch>> {
+        Arc::clone(&self.inner).as_texts()
+    }
+    fn leaves_out(&self) -> Option<&'static str> {
+        self.inner.leaves_out()
     }
 }

@@ -7,9 +7,11 @@ pub mod change;
 pub mod digest;
 pub mod embed;
 pub mod faulty;
+pub mod lazy;
 pub mod metrics;
 pub mod projection;
 pub mod suite;
+pub mod text;
 pub mod vectors;
 
 pub use change::{Body, ChangeBatch, CopyChange, Object};

@@ -14,6 +14,7 @@
 use crate::{
     change::ChangeBatch,
     digest::{Entry, KeyRange, RangeDigest, of_range},
+    text::TextSearch,
     vectors::VectorSearch,
 };
 use model::{Position, Result, Subject};
@@ -49,5 +50,15 @@ pub trait Projection: Send + Sync + fmt::Debug {
     /// How many keys were removed.
     fn erase(&self, subject: &Subject) -> Result<u64>;
     /// The same generation as its readers see it, where vectors are what it holds.
-    fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>>;
+    fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>> {
+        None
+    }
+    /// As its readers see it, where texts are what it holds.
+    fn as_texts(self: Arc<Self>) -> Option<Arc<dyn TextSearch>> {
+        None
+    }
+    /// What the record has and this copy never does, in words for `status`.
+    fn leaves_out(&self) -> Option<&'static str> {
+        None
+    }
 }

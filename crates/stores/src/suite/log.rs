@@ -2,7 +2,7 @@
 
 use super::Backend;
 use crate::{ChangeBatch, CopyChange, Entry, digest};
-use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
+use model::{Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
 use std::collections::BTreeMap;
 
 const KEYS: u64 = 14;
@@ -47,7 +47,7 @@ impl Log {
                 position: at(n),
                 key: ResourceKey::new(tenant, Kind::KnowledgeDocument, &format!("document-{number}"))?,
                 version,
-                class: if number.is_multiple_of(2) { Class::Internal } else { Class::Confidential },
+                class: backend.classes[usize::from(!number.is_multiple_of(2))],
                 subject: Subject::of_customer(tenant, customer)?,
                 objects: if removed { Vec::new() } else { (backend.objects)(seed.wrapping_add(n)) },
             });

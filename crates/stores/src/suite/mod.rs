@@ -12,7 +12,7 @@ pub use log::{Log, SUBJECTS};
 pub use rules::{RULES, Rule, kill_9_check, write_until_killed};
 
 use crate::{Object, Projection};
-use model::Result;
+use model::{Class, Result};
 use std::{fmt, fs, path::Path, sync::Arc};
 
 /// A copy under test: how it is opened in a directory, and what its objects are.
@@ -22,6 +22,8 @@ pub struct Backend {
     pub open: fn(&Path) -> Result<Arc<dyn Projection>>,
     /// Of a number: the same objects each time, others for another number, at least one.
     pub objects: fn(u64) -> Vec<Object>,
+    /// Of the documents, by turns.
+    pub classes: [Class; 2],
 }
 
 impl fmt::Debug for Backend {

@@ -1,170 +1,31 @@
-//! The index as the server starts with it: not open yet. Opening reads the whole file and may fail, and neither keeps
-//! the record from being served.
-//!
-//! `ready` opens it, called by the copy's pump (again, with the pump's back-off, when it failed). What cannot be opened
-//! for now is *unavailable*; what can never be opened (damage, another model) is made anew beside it. A search
-//! meanwhile waits a little and then says so.
+//! The index as the server starts with it (see `crate::lazy`).
 
 use super::{
     directory::Directory,
     index::{Basis, VectorIndex},
     search::{Hit, Search, Stats, VectorSearch},
 };
-use crate::{
-    Projection,
-    change::ChangeBatch,
-    digest::{Entry, KeyRange},
-};
-use model::{Error, ErrorKind, Position, Result, Subject, Tenant};
-use parking_lot::{Condvar, Mutex};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use crate::lazy::{Engine, Lazy};
+use model::{Result, Tenant};
+use std::{path::Path, sync::Arc, time::Duration};
 
-/// How long a search waits for an index that is being opened.
-const PATIENCE: Duration = Duration::from_secs(2);
-const STEP: Duration = Duration::from_millis(10);
+pub type VectorCopy = Lazy<VectorIndex>;
 
-#[derive(Debug)]
-pub struct VectorCopy {
-    root: PathBuf,
-    basis: Basis,
-    state: Mutex<State>,
-    changed: Condvar,
-    /// One opening at a time.
-    opening: Mutex<()>,
-}
+impl Engine for VectorIndex {
+    const NAME: &'static str = "vectors";
+    type Basis = Basis;
 
-#[derive(Debug, Clone)]
-enum State {
-    /// Not tried yet, or tried now.
-    Loading,
-    /// Tried in vain, with the reason.
-    Unavailable(String),
-    /// What is there can never be opened: the next generation is made beside it.
-    Anew,
-    Open(Arc<VectorIndex>),
-}
-
-fn loading() -> Error {
-    let what = "the copy is being opened or made anew; it goes on by itself, nephkeep status tells how far it is";
-    Error::retry("copy-loading", what)
-}
-
-impl VectorCopy {
-    #[must_use]
-    pub fn new(root: &Path, basis: Basis) -> Arc<Self> {
-        let (state, changed) = (Mutex::new(State::Loading), Condvar::new());
-        Arc::new(Self { root: root.into(), basis, state, changed, opening: Mutex::default() })
+    fn open(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
+        Self::open(root, basis)
     }
-
-    fn set(&self, state: State) {
-        *self.state.lock() = state;
-        self.changed.notify_all();
+    fn beside(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
+        Self::beside(root, basis)
     }
-
-    /// The open index, or why there is none.
-    fn index(&self, patience: Duration) -> Result<Arc<VectorIndex>> {
-        let until = Instant::now() + patience;
-        let mut state = self.state.lock();
-        while matches!(*state, State::Loading) && !self.changed.wait_until(&mut state, until).timed_out() {}
-        match &*state {
-            State::Open(index) => Ok(Arc::clone(index)),
-            State::Unavailable(why) => {
-                let what = "the copy cannot be opened; it is tried again by itself";
-                Err(Error::retry("copy-unavailable", what).with("reason", why))
-            }
-            State::Loading | State::Anew => Err(loading()),
-        }
+    fn clear(root: &Path) -> Result<()> {
+        Directory::make(root)?.sweep(&[])
     }
-
-    /// Of one that was never fed nothing can be told: no hits would be taken for an answer.
-    fn fed(&self) -> Result<Arc<VectorIndex>> {
-        let until = Instant::now() + PATIENCE;
-        let index = self.index(PATIENCE)?;
-        while index.position().is_none() {
-            if Instant::now() > until {
-                return Err(loading());
-            }
-            thread::sleep(STEP);
-        }
-        Ok(index)
-    }
-
-    fn open(&self) -> Result<()> {
-        match VectorIndex::open(&self.root, &self.basis) {
-            Ok(index) => self.set(State::Open(index)),
-            // Proven: no later try will find it whole.
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
-                tracing::warn!(code = error.code(), "the vector index is made anew beside the one there is: {error}");
-                self.set(State::Anew);
-            }
-            Err(error) => {
-                self.set(State::Unavailable(error.to_string()));
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Projection for VectorCopy {
-    fn name(&self) -> &'static str {
-        "vectors"
-    }
-
-    fn ready(&self) -> Result<()> {
-        let _one = self.opening.lock();
-        match &*self.state.lock() {
-            State::Open(_) | State::Anew => return Ok(()),
-            State::Loading | State::Unavailable(_) => {}
-        }
-        self.open()
-    }
-
-    /// 0: none is open.
-    fn generation(&self) -> u64 {
-        self.index(Duration::ZERO).map_or(0, |index| index.generation())
-    }
-    fn position(&self) -> Option<Position> {
-        self.index(Duration::ZERO).ok()?.position()
-    }
-    fn damaged(&self) -> u64 {
-        self.index(Duration::ZERO).map_or(0, |index| index.damaged())
-    }
-    fn apply(&self, batch: &ChangeBatch) -> Result<()> {
-        self.index(Duration::ZERO)?.apply(batch)
-    }
-    fn entries(&self, range: KeyRange) -> Result<Vec<Entry>> {
-        self.index(Duration::ZERO)?.entries(range)
-    }
-
-    fn begin(&self) -> Result<Arc<dyn Projection>> {
-        match self.index(Duration::ZERO) {
-            Ok(index) => index.begin(),
-            Err(_) => Ok(VectorIndex::beside(&self.root, &self.basis)?),
-        }
-    }
-
-    fn adopt(&self) -> Result<()> {
-        self.index(Duration::ZERO)?.adopt()
-    }
-
-    fn erase(&self, subject: &Subject) -> Result<u64> {
-        self.ready()?;
-        if let State::Anew = &*self.state.lock() {
-            // Nobody can tell what is in it, and it is of no more use: the next generation is made from the record.
-            Directory::make(&self.root)?.sweep(&[])?;
-            return Ok(0);
-        }
-        self.index(Duration::ZERO)?.erase(subject)
-    }
-
-    fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>> {
-        Some(self)
+    fn vectors_of(copy: Arc<VectorCopy>) -> Option<Arc<dyn VectorSearch>> {
+        Some(copy)
     }
 }
 

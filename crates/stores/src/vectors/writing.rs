@@ -9,12 +9,12 @@ use super::{
     table::{Entry, Table},
 };
 use crate::{
-    change::{Body, ChangeBatch, CopyChange, Object},
+    change::{Body, ChangeBatch, CopyChange, Object, last_of_each},
     digest,
 };
-use model::{Error, ResourceKey, Result, Subject};
+use model::{Error, Result, Subject};
 use std::{
-    collections::{HashMap, hash_map},
+    collections::HashMap,
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::FileExt,
@@ -101,7 +101,11 @@ impl VectorIndex {
     fn checked<'c>(&self, change: &'c CopyChange) -> Result<(Stored, Vec<&'c [f32]>)> {
         let (mut ordinals, mut vectors, mut source) = (Vec::new(), Vec::new(), Arc::from(""));
         for Object { ordinal, body } in &change.objects {
-            let Body::Vector { model, source: of, values } = body;
+            let Body::Vector { model, source: of, values } = body else {
+                return Err(
+                    Error::bug("an object that is no vector came to the vector copy").with("id", &change.key.id)
+                );
+            };
             self.check(model, values).map_err(|error| error.with("id", &change.key.id).with("chunk", ordinal))?;
             ordinals.push(*ordinal);
             vectors.push(&**values);
@@ -267,27 +271,6 @@ impl VectorIndex {
         let (position, lost, subjects) = (contents.position, contents.lost, contents.subjects.clone());
         Ok(Contents { file, end, tables, subjects, position, removed, missing, lost, waste: Vec::new(), live, kept })
     }
-}
-
-/// Of changes of one key in a batch the last counts; of equal positions, the one that comes later.
-fn last_of_each(changes: &[CopyChange]) -> Vec<&CopyChange> {
-    let (mut last, mut places) =
-        (Vec::<&CopyChange>::with_capacity(changes.len()), HashMap::<&ResourceKey, usize>::new());
-    for change in changes {
-        match places.entry(&change.key) {
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(last.len());
-                last.push(change);
-            }
-            hash_map::Entry::Occupied(known) => {
-                let known = &mut last[*known.get()];
-                if known.position.order() <= change.position.order() {
-                    *known = change;
-                }
-            }
-        }
-    }
-    last
 }
 
 /// A frame as it lies in the file; `None`: it is not what was written there.

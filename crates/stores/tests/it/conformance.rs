@@ -1,13 +1,14 @@
 //! The conformance suite on every embedded backend, and on broken ones: a suite that cannot fail proves nothing.
 
 use crate::made::{MODEL, basis, vector};
-use model::{ErrorKind, Position, Result, Subject};
+use model::{Class, ErrorKind, Position, Result, Subject};
 use std::{env, fs, path::Path, process::Command, sync::Arc, time::Duration};
 use stores::{
     Body, ChangeBatch, Entry, KeyRange, Object, Projection,
     faulty::{Call, Fault, Faulty, Script},
     suite::{self, Backend, Log},
-    vectors::{VectorCopy, VectorIndex, VectorSearch},
+    text::{TextCopy, TextIndex},
+    vectors::{VectorCopy, VectorIndex},
 };
 
 fn objects(seed: u64) -> Vec<Object> {
@@ -18,8 +19,26 @@ fn objects(seed: u64) -> Vec<Object> {
     (0..=(seed % 3) as u32).map(object).collect()
 }
 
-const VECTORS: Backend = Backend { name: "vectors", open: |root| Ok(VectorIndex::open(root, &basis())?), objects };
-const OPENED_LATER: Backend = Backend { name: "vectors", open: |root| Ok(VectorCopy::new(root, basis())), objects };
+const CLASSES: [Class; 2] = [Class::Internal, Class::Confidential];
+const VECTORS: Backend =
+    Backend { name: "vectors", open: |root| Ok(VectorIndex::open(root, &basis())?), objects, classes: CLASSES };
+const VECTORS_LATER: Backend = Backend { open: |root| Ok(VectorCopy::new(root, basis())), ..VECTORS };
+
+fn texts(seed: u64) -> Vec<Object> {
+    let object = |ordinal| {
+        let text = format!("Runbook {seed}\nPart {ordinal}\nthe cell of slice {} has word{}", seed % 7, seed * 31);
+        Object { ordinal, body: Body::Text { source: "suite".into(), text: text.into() } }
+    };
+    (0..=(seed % 3) as u32).map(object).collect()
+}
+
+const TEXT: Backend = Backend {
+    name: "text",
+    open: |root| Ok(TextIndex::open(root)?),
+    objects: texts,
+    classes: [Class::Public, Class::Internal],
+};
+const TEXT_LATER: Backend = Backend { open: |root| Ok(TextCopy::new(root, ())), ..TEXT };
 
 fn broken(backend: &Backend) -> Vec<(&'static str, suite::Broken)> {
     let root = tempfile::tempdir().unwrap();
@@ -28,28 +47,42 @@ fn broken(backend: &Backend) -> Vec<(&'static str, suite::Broken)> {
 
 #[test]
 fn the_vector_index_keeps_what_a_copy_promises() {
-    for backend in [&VECTORS, &OPENED_LATER] {
+    for backend in [&VECTORS, &VECTORS_LATER] {
         assert_eq!(broken(backend), []);
     }
+}
+
+#[test]
+fn the_text_index_keeps_what_a_copy_promises() {
+    assert_eq!(broken(&TEXT_LATER), []);
 }
 
 /// Where a child finds the directory that it writes to until it is killed.
 const WRITES_TO: &str = "STORES_SUITE_WRITES_TO";
 
-#[test]
-fn the_vector_index_loses_nothing_acknowledged_to_kill_9() {
+/// In a child it writes; `name` is the test's own.
+fn killed(backend: &Backend, name: &str) {
     if let Some(root) = env::var_os(WRITES_TO) {
-        suite::write_until_killed(&VECTORS, Path::new(&root), std::io::stderr()).unwrap();
+        suite::write_until_killed(backend, Path::new(&root), std::io::stderr()).unwrap();
         return;
     }
     let root = tempfile::tempdir().unwrap();
     let child = || {
         let mut command = Command::new(env::current_exe().unwrap());
-        let name = "conformance::the_vector_index_loses_nothing_acknowledged_to_kill_9";
         command.args(["--exact", name, "--nocapture", "--test-threads", "1"]).env(WRITES_TO, root.path());
         command
     };
-    suite::kill_9_check(&VECTORS, root.path(), child).unwrap();
+    suite::kill_9_check(backend, root.path(), child).unwrap();
+}
+
+#[test]
+fn the_vector_index_loses_nothing_acknowledged_to_kill_9() {
+    killed(&VECTORS, "conformance::the_vector_index_loses_nothing_acknowledged_to_kill_9");
+}
+
+#[test]
+fn the_text_index_loses_nothing_acknowledged_to_kill_9() {
+    killed(&TEXT, "conformance::the_text_index_loses_nothing_acknowledged_to_kill_9");
 }
 
 /// A copy with one promise broken.
@@ -111,9 +144,6 @@ impl Projection for Lying {
     fn erase(&self, subject: &Subject) -> Result<u64> {
         if self.1 == Lie::ErasesNothing { Ok(1) } else { self.0.erase(subject) }
     }
-    fn as_vectors(self: Arc<Self>) -> Option<Arc<dyn VectorSearch>> {
-        None
-    }
 }
 
 fn lying(root: &Path, lie: Lie) -> Result<Arc<dyn Projection>> {
@@ -131,7 +161,7 @@ fn the_suite_names_the_promise_that_is_broken() {
         (|root| lying(root, Lie::AdoptsAtOnce), "a generation that is not adopted"),
     ];
     for (open, name) in open {
-        let broken = broken(&Backend { name: "lying", open, objects });
+        let broken = broken(&Backend { name: "lying", open, ..VECTORS });
         assert!(broken.iter().any(|(rule, _)| rule.starts_with(name)), "{name}: {broken:?}");
     }
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod embedder;
 mod made;
 mod metrics;
+mod text;
 mod vectors;
 mod vectors_files;
 mod vectors_opening;
