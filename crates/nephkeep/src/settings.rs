@@ -30,6 +30,8 @@ record = "local:record"
 objects = "file:objects"
 # The vectors of the knowledge base.
 vectors = "file:vectors"
+# Their words, in clear, but for confidential documents, which are not in it.
+text = "file:text"
 # Metrics: two private Prometheus in a directory, prometheus+http://host:9090 for one elsewhere, or "none".
 metrics = "prometheus+local:metrics"
 
@@ -65,6 +67,7 @@ pub struct Settings {
     pub record: Record,
     pub objects: PathBuf,
     pub vectors: PathBuf,
+    pub text: PathBuf,
     pub metrics: Place,
     /// The Prometheus program; searched for when not said.
     pub prometheus: Option<PathBuf>,
@@ -120,6 +123,7 @@ struct Stores {
     objects: String,
     events: Option<String>,
     vectors: Option<String>,
+    text: Option<String>,
     metrics: Option<String>,
 }
 
@@ -253,6 +257,7 @@ impl Draft {
                 "NEPHKEEP_OBJECTS" => self.stores.objects = value,
                 "NEPHKEEP_EVENTS" => self.stores.events = Some(value),
                 "NEPHKEEP_VECTORS" => self.stores.vectors = Some(value),
+                "NEPHKEEP_TEXT" => self.stores.text = Some(value),
                 "NEPHKEEP_METRICS" => self.stores.metrics = Some(value),
                 "NEPHKEEP_LISTEN" => self.server.listen = value,
                 "NEPHKEEP_PUBLIC_URL" => self.server.public_url = Some(value),
@@ -289,6 +294,7 @@ impl Draft {
         let metrics = self.stores.metrics.as_deref().unwrap_or("prometheus+local:metrics");
         let metrics = Place::parse(metrics, base).map_err(|error| error.with("setting", "stores.metrics"))?;
         let vectors = self.stores.vectors.as_deref().unwrap_or("file:vectors");
+        let text = self.stores.text.as_deref().unwrap_or("file:text");
         let listen = self.server.listen.parse().map_err(|_| {
             Error::invalid("settings-malformed", "server.listen must read like 127.0.0.1:7210")
                 .with("value", &self.server.listen)
@@ -301,6 +307,7 @@ impl Draft {
             record: record(&self.stores.record, self.stores.record_password_file.as_deref(), base)?,
             objects: directory("stores.objects", &self.stores.objects, "file", base)?,
             vectors: directory("stores.vectors", vectors, "file", base)?,
+            text: directory("stores.text", text, "file", base)?,
             metrics,
             scrape_every_s: scrape_seconds(self.metrics.scrape_seconds)?,
             prometheus: self.metrics.prometheus.as_deref().map(at),
@@ -411,6 +418,7 @@ mod tests {
         assert_eq!(settings.record, Record::Local("/base/record".into()));
         assert_eq!(settings.objects, Path::new("/base/objects"));
         assert_eq!(settings.vectors, Path::new("/base/vectors"));
+        assert_eq!(settings.text, Path::new("/base/text"));
         assert_eq!(settings.metrics, Place::Local("/base/metrics".into()));
         assert_eq!(settings.listen.port(), 7210);
         assert!(settings.listen.ip().is_loopback());

@@ -22,13 +22,16 @@ use ledger::{
 };
 use model::{Error, Position, Result, Shard};
 use relay::{
-    Engine, KeystoreKeys, Relay, Slots,
+    Engine, KeystoreKeys, Relay, Shaper, Slots,
     events::{Events, Topics, topics},
+    knowledge::ToTexts,
 };
 use server::{Parts, Server};
 use std::{fs, future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 use stores::{
+    Projection,
     metrics::Tier,
+    text::TextCopy,
     vectors::{Basis, CopyKeys, VectorCopy},
 };
 
@@ -148,7 +151,9 @@ fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Resu
     });
     let embedders = [Some(&settings.embedder), settings.next_embedder.as_ref()];
     let embedders = embedders.into_iter().flatten().map(Choice::embedder).collect::<Result<_>>()?;
-    Relay::with_vectors(ledger, Slots::new(&settings.vectors, engine), embedders, Vec::new()).map(Arc::new)
+    let texts: Vec<(Arc<dyn Projection>, Arc<dyn Shaper>)> =
+        vec![(TextCopy::new(&settings.text, ()), Arc::new(ToTexts))];
+    Relay::with_vectors(ledger, Slots::new(&settings.vectors, engine), embedders, texts).map(Arc::new)
 }
 
 /// The event tier: the record's own log under a policy of topics.

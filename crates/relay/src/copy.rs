@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use stores::{ChangeBatch, Projection, embed::Embedder, vectors::VectorSearch};
+use stores::{ChangeBatch, Projection, embed::Embedder, text::TextSearch, vectors::VectorSearch};
 use tokio::{
     sync::{Mutex as Turn, MutexGuard, watch},
     task::JoinHandle,
@@ -93,6 +93,8 @@ pub struct Status {
     pub rebuilt_because: Option<&'static str>,
     /// What its embedder was asked for, where its vectors are kept in the record.
     pub embedded: Option<Embedded>,
+    /// What the record has and this copy never does.
+    pub leaves_out: Option<&'static str>,
 }
 
 /// A copy compared with the record.
@@ -199,6 +201,10 @@ impl Copy {
         self.held().as_vectors()
     }
 
+    pub fn texts(&self) -> Option<Arc<dyn TextSearch>> {
+        self.held().as_texts()
+    }
+
     pub fn status(&self) -> Status {
         let (held, seen) = (self.held(), self.seen.lock());
         let published = self.ledger.published().ok().flatten().map_or(0, |position| position.n);
@@ -217,6 +223,7 @@ impl Copy {
             unshaped_named: seen.unshaped.iter().take(STATUS_NAMED).map(|(key, code)| (key.clone(), *code)).collect(),
             rebuilt_because: seen.rebuilt_because,
             embedded: self.shaper.as_vectors().filter(|vectors| vectors.embedder().is_kept()).map(ToVectors::embedded),
+            leaves_out: held.leaves_out(),
         }
     }
 

@@ -180,6 +180,7 @@ impl Iterator for Shaped<'_> {
 fn weight(change: &CopyChange) -> usize {
     let of = |body: &Body| match body {
         Body::Vector { values, .. } => size_of_val(&**values),
+        Body::Text { text, .. } => text.len(),
     };
     256 + change.objects.iter().map(|object| of(&object.body)).sum::<usize>()
 }

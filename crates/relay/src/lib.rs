@@ -32,7 +32,7 @@ use migration::Migration;
 use model::{Error, Kind, ResourceKey, Result, Subject};
 use parking_lot::{Mutex, RwLock};
 use std::{fmt, future::Future, sync::Arc, time::Duration};
-use stores::{Object, Projection, embed::Embedder, vectors::VectorSearch};
+use stores::{Object, Projection, embed::Embedder, text::TextSearch, vectors::VectorSearch};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// What a copy should hold of a resource: of the same resource, the same objects. Calls may block.
@@ -192,6 +192,12 @@ impl Relay {
     pub fn searched(&self) -> Result<(Arc<dyn VectorSearch>, Arc<dyn Embedder>)> {
         let copy = self.searched.read().clone().ok_or_else(|| missing("vectors"))?;
         copy.vectors().zip(copy.embedder()).ok_or_else(|| missing("vectors"))
+    }
+
+    /// The copy whose words are searched, where there is one.
+    #[must_use]
+    pub fn texts(&self) -> Option<Arc<dyn TextSearch>> {
+        self.copies.read().iter().find_map(|copy| copy.texts())
     }
 
     /// From now on this one is searched, and the other one is called so.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const DOCUMENTS: &str = "/api/v1/knowledge/documents";
+pub const DOCUMENTS: &str = "/api/v1/knowledge/documents";
 const TEXTS: [(&str, &str); 3] = [
     ("handover.md", "# Handover\n\nA handover is triggered when the neighbour cell is stronger by the A3 offset.\n"),
     ("billing.md", "# Billing\n\nRoaming charges are settled between operators with TAP files every month.\n"),
@@ -20,7 +20,7 @@ async fn import(stand: &Stand, path: &str, text: &str) -> Value {
     stand.post(DOCUMENTS).json(&body).send().await.json()
 }
 
-async fn filled() -> Stand {
+pub async fn filled() -> Stand {
     let stand = Stand::new().await;
     for (path, text) in TEXTS {
         assert_eq!(import(&stand, path, text).await["state"], "created");
@@ -29,11 +29,11 @@ async fn filled() -> Stand {
     stand
 }
 
-/// Until the copy has looked at everything that was there when this was called.
-async fn caught_up(stand: &Stand) {
+/// Until the copies have looked at everything that was there when this was called.
+pub async fn caught_up(stand: &Stand) {
     let until = Instant::now() + Duration::from_secs(30);
     let published = stand.app.ledger.published().unwrap().unwrap().n;
-    while stand.app.relay.status()[0].position.is_none_or(|at| at.n < published) {
+    while stand.app.relay.status().iter().any(|copy| copy.position.is_none_or(|at| at.n < published)) {
         assert!(Instant::now() < until, "{:?}", stand.app.relay.status());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -228,7 +228,7 @@ async fn a_migration_is_begun_compared_turned_taken_back_and_ended_by_the_instal
     }
     assert_eq!(stand.get("/api/v1/status").send().await.json()["embedder"]["name"], "hash-1536 (lexical, offline)");
     step("finish").send().await.expect(200);
-    assert_eq!(stand.get("/api/v1/copies").send().await.json()["copies"].as_array().unwrap().len(), 1);
+    assert_eq!(stand.get("/api/v1/copies").send().await.json()["copies"].as_array().unwrap().len(), 2);
     stand.stop().await;
 }
 

@@ -20,6 +20,7 @@ mod refusals;
 mod registry;
 mod sinks;
 mod stand;
+mod texts;
 mod tmf921;
 mod transactions;
 mod withheld;

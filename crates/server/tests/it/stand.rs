@@ -7,6 +7,7 @@ use ledger::{Ledger, connection::Connector};
 use relay::{
     Engine, KeystoreKeys, Relay, Slots,
     events::{Events, Topics, topics::BUILT_IN},
+    knowledge::ToTexts,
 };
 use serde_json::Value;
 use server::{Limits, Parts, Server, Settings, sinks};
@@ -14,6 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use stores::{
     embed::{Embedder, HashEmbedder, WideHashEmbedder},
     metrics::Tier,
+    text::TextCopy,
     vectors::{Basis, CopyKeys, VectorCopy},
 };
 use testkit::postgresql;
@@ -181,9 +183,10 @@ impl Stand {
             let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
             VectorCopy::new(directory, Basis { model, dimensions, keys })
         });
+        let texts = TextCopy::new(&directory.path().join("text"), ());
         let slots = Slots::new(&directory.path().join("vectors"), engine);
         let embedders: Vec<Arc<dyn Embedder>> = vec![Arc::new(HashEmbedder), Arc::new(WideHashEmbedder)];
-        let relay = Arc::new(Relay::with_vectors(&ledger, slots, embedders, Vec::new()).unwrap());
+        let relay = Arc::new(Relay::with_vectors(&ledger, slots, embedders, vec![(texts, Arc::new(ToTexts))]).unwrap());
         relay.start();
         let events = Arc::new(Events::new(&ledger, Topics::read(BUILT_IN).unwrap()));
         let parts = Parts { ledger, keystore, audit, relay, events, series };
@@ -234,6 +237,11 @@ impl Stand {
     /// The file of a generation of the vector copy.
     pub fn vectors(&self, generation: u64) -> PathBuf {
         self.directories[0].path().join(format!("vectors/generation-{generation}.vectors"))
+    }
+
+    /// The directory of a generation of the text copy.
+    pub fn texts(&self, generation: u64) -> PathBuf {
+        self.directories[0].path().join(format!("text/generation-{generation}"))
     }
 
     pub async fn stop(mut self) {

@@ -43,6 +43,9 @@ pub fn shown(status: &Status) -> Json {
     if let Some(why) = status.rebuilt_because {
         shown.set("rebuilt_because", why);
     }
+    if let Some(what) = status.leaves_out {
+        shown.set("leaves_out", what);
+    }
     if let Some((code, message)) = &status.error {
         shown.set("error", Json::object().with("code", &**code).with("message", &**message));
     }
