@@ -9,6 +9,5 @@ mod vectors;
 
 pub(crate) use cleanup::CleanUp;
 pub use part::{CHUNKER, Format, Section, chunks_of, sections};
-pub use vectors::{Embedded, ToVectors};
 pub use texts::ToTexts;
-pub use vectors::ToVectors;
+pub use vectors::{Embedded, ToVectors};
