@@ -11,3 +11,4 @@ pub mod postgresql;
 #[allow(clippy::unwrap_used, reason = "a test that cannot start its engines fails")]
 pub mod prometheus;
 pub mod sink;
+pub mod skipped;

@@ -1,5 +1,6 @@
 //! Real Prometheus children for tests, and remote write's bodies by prost's encoder: a second opinion on our own.
 
+use crate::skipped::skipped;
 use bytes::Bytes;
 use prost::Message;
 use std::path::Path;
@@ -7,11 +8,10 @@ use stores::metrics::{Options, Place, Program, Retention, State, Tier};
 
 /// Whether there is no program; then the test says that it is skipped.
 #[must_use]
-#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub fn missing() -> bool {
     let missing = Program::find(None).is_err();
     if missing {
-        println!("skipped, engine missing: no prometheus program");
+        skipped("engine missing: no prometheus program");
     }
     missing
 }

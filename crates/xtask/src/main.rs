@@ -3,6 +3,7 @@
 
 mod claims;
 mod run;
+mod summary;
 mod tidy;
 
 use std::{path::PathBuf, process::ExitCode};

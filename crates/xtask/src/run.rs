@@ -1,13 +1,66 @@
 //! Chores that start other programs.
 
-use std::{os::unix::process::CommandExt, path::Path, process::Command};
+use crate::summary::Summary;
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 type Outcome = Result<(), String>;
 
 pub fn test(root: &Path) -> Outcome {
     cargo(root, &["fmt", "--all", "--", "--check"])?;
     cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
-    cargo(root, &["test", "--workspace", "--quiet"])
+    let mut summary = Summary::default();
+    // Doc-tests first: there are few, and what comes last is read.
+    let ran = counted(root, &["test", "--workspace", "--doc", "--quiet"], &mut summary)
+        .and_then(|()| counted(root, &["test", "--workspace", "--all-targets", "--quiet"], &mut summary));
+    match ran {
+        Ok(()) if summary.is_good() => {
+            println!("{summary}");
+            Ok(())
+        }
+        Ok(()) => Err(summary.to_string()),
+        Err(why) => Err(format!("{why}\n{summary}")),
+    }
+}
+
+/// Shows what cargo prints as it comes, and adds up the runner's own results.
+fn counted(root: &Path, args: &[&str], summary: &mut Summary) -> Outcome {
+    let shown = format!("cargo {}", args.join(" "));
+    let failed = |error: io::Error| format!("`{shown}`: {error}");
+    let mut command = Command::new(program_of_cargo());
+    let mut child = command.args(args).current_dir(root).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    if let Some(output) = child.stdout.take() {
+        passed_on(BufReader::new(output), &mut io::stdout(), summary).map_err(failed)?;
+    }
+    match child.wait().map_err(failed)? {
+        status if status.success() => Ok(()),
+        status => Err(format!("`{shown}` ended with {status}")),
+    }
+}
+
+/// A dot for each test has no line of its own: what is there is shown before the line is whole.
+fn passed_on(mut from: impl BufRead, to: &mut impl Write, summary: &mut Summary) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        let more = from.fill_buf()?;
+        let length = more.iter().position(|byte| *byte == b'\n').map_or(more.len(), |at| at + 1);
+        if length == 0 {
+            summary.hear(&String::from_utf8_lossy(&line));
+            return Ok(());
+        }
+        to.write_all(&more[..length])?;
+        to.flush()?;
+        line.extend_from_slice(&more[..length]);
+        from.consume(length);
+        if line.ends_with(b"\n") {
+            summary.hear(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    }
 }
 
 pub fn ci(root: &Path) -> Outcome {
@@ -41,5 +94,20 @@ fn program(root: &Path, name: &str, args: &[&str]) -> Outcome {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` ended with {status}")),
         Err(error) => Err(format!("`{shown}` did not start: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_what_came_and_results_are_counted() {
+        let text =
+            "\nrunning 2 tests\n..\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n\nrunning 1 test\n.";
+        let (mut shown, mut summary) = (Vec::new(), Summary::default());
+        assert!(passed_on(BufReader::with_capacity(7, text.as_bytes()), &mut shown, &mut summary).is_ok());
+        assert_eq!(String::from_utf8_lossy(&shown), text);
+        assert_eq!(summary.to_string(), "test result: ok. 2 passed; 0 failed; 0 ignored; all of 1 run");
     }
 }

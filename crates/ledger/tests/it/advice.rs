@@ -24,7 +24,7 @@ async fn counting(opened: &Opened) -> bool {
     };
     let counted = tokio::time::timeout(Duration::from_secs(60), state).await.unwrap();
     if !counted {
-        println!("skipped, this PostgreSQL has no pg_stat_statements");
+        testkit::skipped::skipped("this PostgreSQL has no pg_stat_statements");
     }
     counted
 }

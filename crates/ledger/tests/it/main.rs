@@ -1,5 +1,5 @@
 //! The ledger against a real PostgreSQL: one private server for the whole binary, one database per test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod advice;
 mod clock;

@@ -41,7 +41,7 @@ async fn each_mode_verifies_what_it_promises() {
     let directory = directory();
     let place = directory.path();
     if !certificates(place) {
-        println!("skipped, openssl missing");
+        testkit::skipped::skipped("openssl missing");
         return;
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -133,7 +133,7 @@ async fn statements_are_counted_on_a_server_of_ours() {
     let loaded = "SELECT count(*) FROM pg_settings WHERE name = 'shared_preload_libraries'
         AND setting = 'pg_stat_statements'";
     if opened.number(loaded).await == 0 {
-        println!("skipped, this PostgreSQL has no pg_stat_statements");
+        testkit::skipped::skipped("this PostgreSQL has no pg_stat_statements");
         return;
     }
     until(&opened, "SELECT to_regclass('public.pg_stat_statements') IS NOT NULL").await;

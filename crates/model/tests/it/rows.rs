@@ -1,6 +1,6 @@
 //! Every row of every data file is mapped or refused with a reason, always under the same id.
 
-use super::{lines, samples};
+use super::{lines, skipped::samples};
 use model::intake::{Place, map};
 use model::{Json, json};
 use std::collections::{BTreeMap, HashSet};
@@ -34,10 +34,10 @@ fn map_file(path: &Path, ids: &mut HashSet<String>) -> Count {
 
 #[test]
 fn every_row_is_mapped_or_refused_with_a_reason() {
-    let Some(samples) = samples() else { return };
+    let Some(samples) = samples("intents") else { return };
     let mut ids = HashSet::new();
     let mut counts = BTreeMap::new();
-    for entry in std::fs::read_dir(samples.join("intents")).unwrap() {
+    for entry in std::fs::read_dir(&samples).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "jsonl") {
             let count = map_file(&path, &mut ids);
@@ -63,9 +63,9 @@ fn every_row_is_mapped_or_refused_with_a_reason() {
 
 #[test]
 fn network_intents_are_judged_as_their_definitions_judge_them() {
-    let Some(samples) = samples() else { return };
+    let Some(samples) = samples("intents") else { return };
     let mut differ = Vec::new();
-    for line in lines(&samples.join("intents/nephoran_networkintents.jsonl")) {
+    for line in lines(&samples.join("nephoran_networkintents.jsonl")) {
         let row = json::parse(line.as_bytes()).unwrap();
         let resource = row.get("resource").unwrap();
         let ours = model::network_intent::mapped(resource);

@@ -132,7 +132,7 @@ mod shipped {
         let told = drill(&Home::new(), &["kill-database", "--seeded-bug", "skip-dedupe"]).exits(2);
         assert!(told.err.contains("unexpected argument '--seeded-bug'"), "{}", told.err);
         let program = fs::read(env!("CARGO_BIN_EXE_nephkeep")).unwrap();
-        for word in ["DRILL_SEEDED_BUG", "skip-dedupe", "sync-commit-off", "skip-epoch"] {
+        for word in ["DRILL_SEEDED_BUG", "skip-dedupe", "sync-commit-off", "skip-epoch", "cached-reads-without-lease"] {
             let found = program.windows(word.len()).any(|window| window == word.as_bytes());
             assert!(!found, "'{word}' stands in the program");
         }

@@ -230,7 +230,7 @@ impl SmallDisk<'_> {
         fs::create_dir_all(&place).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(&place).output().ok()?;
         if !mounted.status.success() {
-            eprintln!("skipped: no file system can be mounted here (this needs root)");
+            testkit::skipped::skipped("no file system can be mounted here (this needs root)");
             return None;
         }
         Some(SmallDisk { home, place })

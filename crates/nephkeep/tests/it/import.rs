@@ -55,13 +55,9 @@ fn a_dry_run_checks_every_document_without_a_server() {
 
 #[test]
 fn real_samples_are_imported_or_refused_by_name() {
-    let Some(samples) = std::env::var_os("NEPHKEEP_SAMPLES").filter(|path| !path.is_empty()) else {
-        println!("skipped, data missing: NEPHKEEP_SAMPLES is not set");
-        return;
-    };
+    let Some(intents) = testkit::skipped::samples("intents") else { return };
     let home = Home::new();
     home.up();
-    let intents = std::path::Path::new(&samples).join("intents");
     let run = |flag: &str| {
         home.run(&[
             "intent".as_ref(),

@@ -1,6 +1,6 @@
 //! Black-box tests: the real binary in a directory of its own, on a port of its own, with a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod drill;
 mod events;

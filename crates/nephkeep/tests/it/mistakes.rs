@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
 };
+use testkit::skipped::skipped;
 
 const INTENT: &str = r#"{"@type":"Intent","id":"slice-gold","name":"slice-gold","expression":{"@type":"IntentExpression",
   "iri":"https://example.test/intent"}}"#;
@@ -130,14 +131,14 @@ fn the_kit_is_told_at_the_first_start_that_succeeds() {
 fn of_a_directory_of_somebody_else_nothing_is_claimed() {
     let home = Home::new();
     if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() != 0 {
-        println!("skipped: only root can become another user");
+        skipped("only root can become another user");
         return;
     }
     home.up();
     for verb in [&["down"][..], &["status"], &["intent", "list"], &["keys", "status"]] {
         let output = home.command().args(verb).uid(65_534).gid(65_534).output();
         let Ok(output) = output else {
-            println!("skipped: the other user may not run this program");
+            skipped("the other user may not run this program");
             return;
         };
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

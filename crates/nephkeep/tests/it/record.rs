@@ -14,7 +14,7 @@ fn a_fresh_installation_is_advised_keeps_a_baseline_and_is_compared_with_it() {
         first = advised();
     }
     if first["statements_state"] == "not-loaded" {
-        println!("skipped, this PostgreSQL has no pg_stat_statements");
+        testkit::skipped::skipped("this PostgreSQL has no pg_stat_statements");
         return;
     }
     assert_eq!(first["statements_state"], "counted", "{first}");

@@ -1,5 +1,5 @@
 //! The door on a real record: a private PostgreSQL, a keystore, a transparency log, HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod configuration;
 mod events;

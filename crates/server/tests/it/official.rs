@@ -6,12 +6,7 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, path::PathBuf, sync::LazyLock};
 
 pub fn samples() -> Option<PathBuf> {
-    let found = std::env::var_os("NEPHKEEP_SAMPLES").map(|root| PathBuf::from(root).join("tmf921"));
-    let found = found.filter(|path| path.is_dir());
-    if found.is_none() {
-        println!("skipped, data missing: set NEPHKEEP_SAMPLES");
-    }
-    found
+    testkit::skipped::samples("tmf921")
 }
 
 static SCHEMAS: LazyLock<Option<HashMap<&'static str, Validator>>> = LazyLock::new(|| {

@@ -113,7 +113,7 @@ mod tests {
     fn mounted() -> Option<(tempfile::TempDir, Mounted)> {
         if let Some(why) = unavailable() {
             assert!(std::env::var_os("CI").is_none(), "{why}");
-            println!("skipped, {why}");
+            crate::skipped::skipped(why);
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
