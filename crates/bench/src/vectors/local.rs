@@ -136,7 +136,7 @@ pub fn passages(root: &Path, corpus: &Corpus) -> Result<Measured> {
     (measured.embedded_per_second, measured.applied_per_second) = (embedded_per_second, applied_per_second);
     let (mut first, mut ten, mut rank) = (0.0, 0.0, 0.0);
     for (vector, (_, answers)) in asked.iter().zip(&corpus.questions) {
-        let search = Search { vector, limit: LIMIT, rescore: RESCORE, filter: &ALL };
+        let search = Search { vector, limit: LIMIT, rescore: RESCORE, ef: EF, filter: &ALL };
         let hits = index.search(&tenant, &search)?;
         if let Some(at) = hits.iter().position(|hit| answers.contains(&*hit.key.id)) {
             first += f64::from(u8::from(at == 0));
@@ -189,7 +189,7 @@ fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>]) -> Result<
         stats: index.stats(),
     };
     for vector in asked {
-        let search = Search { vector, limit: LIMIT, rescore: RESCORE, filter: &ALL };
+        let search = Search { vector, limit: LIMIT, rescore: RESCORE, ef: EF, filter: &ALL };
         let begun = Instant::now();
         let near = index.search(tenant, &search)?;
         measured.times_ms.push(begun.elapsed().as_secs_f64() * 1_000.0);

@@ -142,6 +142,11 @@ impl Contents {
         self.tables.values().flat_map(Table::live)
     }
 
+    /// Memory of all graphs.
+    pub fn graph_bytes(&self) -> u64 {
+        self.tables.values().filter_map(|table| table.graph.as_ref()).map(|graph| graph.bytes() as u64).sum()
+    }
+
     /// Bytes that a compaction would free.
     pub fn dead(&self) -> u64 {
         self.end.saturating_sub(self.live + self.kept)

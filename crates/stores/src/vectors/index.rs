@@ -1,12 +1,14 @@
 //! One generation of the index, open: a copy that is written by the relay and searched by the door.
 
 use super::{
+    building::Builder,
     code::Rotation,
     contents::{self, Contents},
     directory::Directory,
     file::{self, Header, Reader, unusable},
+    policy::Policy,
     seal::{Bound, CopyKeys, Seal},
-    search::{Hit, Search, Stats, VectorSearch},
+    search::{Explained, Hit, Search, Stats, VectorSearch},
     table::{Document, Reading, Table},
     writing::Writer,
 };
@@ -35,6 +37,7 @@ pub struct Basis {
     pub model: Arc<str>,
     pub dimensions: usize,
     pub keys: Arc<dyn CopyKeys>,
+    pub policy: Policy,
 }
 
 #[derive(Debug)]
@@ -42,14 +45,15 @@ pub struct VectorIndex {
     pub(super) directory: Directory,
     pub(super) number: u64,
     pub(super) header: Header,
-    pub(super) rotation: Rotation,
-    pub(super) seal: Seal,
+    pub(super) rotation: Arc<Rotation>,
+    pub(super) seal: Arc<Seal>,
     keys: Arc<dyn CopyKeys>,
-    pub(super) contents: RwLock<Contents>,
+    pub(super) contents: Arc<RwLock<Contents>>,
     /// One writer.
     pub(super) writing: Mutex<Writer>,
     /// Places of keys whose vectors did not open when they were read.
-    pub(super) unreadable: Mutex<BTreeSet<u64>>,
+    pub(super) unreadable: Arc<Mutex<BTreeSet<u64>>>,
+    builder: Arc<Builder>,
     /// `current` names it, or may do so. Of another one the file goes when it is dropped.
     in_use: AtomicBool,
 }
@@ -69,7 +73,7 @@ impl VectorIndex {
             index.point()?;
             return Ok(Arc::new(index));
         };
-        let index = Self::load(&directory, number, &basis.keys)?;
+        let index = Self::load(&directory, number, basis)?;
         let Header { ref model, dimensions, .. } = index.header;
         if *model != basis.model || dimensions != basis.dimensions {
             let what = "the vector index was made by another embedding model; nephkeep rebuild vectors makes a new one";
@@ -100,12 +104,12 @@ impl VectorIndex {
         let header = Header { dimensions: basis.dimensions, seed, key, model };
         let seal = sealed_with(&header, &*basis.keys)?;
         let contents = Contents::empty(header.create(&path)?, header.length());
-        let index = Self::of(directory.clone(), number, header, seal, Arc::clone(&basis.keys), contents, false);
+        let index = Self::of(directory.clone(), number, header, seal, basis, contents, false);
         index.directory.sync()?;
         Ok(index)
     }
 
-    fn load(directory: &Directory, number: u64, keys: &Arc<dyn CopyKeys>) -> Result<Self> {
+    fn load(directory: &Directory, number: u64, basis: &Basis) -> Result<Self> {
         let path = directory.file_of(number);
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(|error| match error.kind() {
@@ -116,11 +120,11 @@ impl VectorIndex {
             _ => unusable(&path, error),
         })?;
         let header = Header::read(&file, &path)?;
-        let (seal, rotation) = (sealed_with(&header, &**keys)?, Rotation::new(header.dimensions, header.seed));
+        let (seal, rotation) = (sealed_with(&header, &*basis.keys)?, Rotation::new(header.dimensions, header.seed));
         let again = file.try_clone().map_err(|error| unusable(&path, error))?;
         let reader = Reader { file: &file, path: &path, header: &header, seal: &seal };
         let contents = contents::load(&reader, again, &rotation)?;
-        let index = Self::of(directory.clone(), number, header, seal, Arc::clone(keys), contents, true);
+        let index = Self::of(directory.clone(), number, header, seal, basis, contents, true);
         let damaged = index.damaged();
         if damaged > 0 {
             tracing::error!(damaged, path = %path.display(), "parts of the vector index are damaged; verify names the keys");
@@ -133,13 +137,15 @@ impl VectorIndex {
         number: u64,
         header: Header,
         seal: Seal,
-        keys: Arc<dyn CopyKeys>,
+        basis: &Basis,
         contents: Contents,
         in_use: bool,
     ) -> Self {
         let (rotation, in_use) = (Rotation::new(header.dimensions, header.seed), AtomicBool::new(in_use));
-        let (contents, writing, unreadable) = (RwLock::new(contents), Mutex::default(), Mutex::default());
-        Self { directory, number, header, rotation, seal, keys, contents, writing, unreadable, in_use }
+        let (rotation, seal, keys) = (Arc::new(rotation), Arc::new(seal), Arc::clone(&basis.keys));
+        let (contents, writing, unreadable) = (Arc::new(RwLock::new(contents)), Mutex::default(), Arc::default());
+        let builder = Builder::new(&contents, &rotation, &seal, &unreadable, (header.dimensions, basis.policy));
+        Self { directory, number, header, rotation, seal, keys, contents, writing, unreadable, builder, in_use }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -176,12 +182,13 @@ impl VectorIndex {
 /// A rebuild that came to nothing leaves no file.
 impl Drop for VectorIndex {
     fn drop(&mut self) {
+        self.builder.end();
         if *self.in_use.get_mut() {
             return;
         }
         // Its number may have been given again: only its own file goes.
         let path = self.directory.file_of(self.number);
-        let own = self.contents.get_mut().file.metadata().map(|data| (data.dev(), data.ino()));
+        let own = self.contents.read().file.metadata().map(|data| (data.dev(), data.ino()));
         let named = fs::metadata(&path).map(|data| (data.dev(), data.ino()));
         if let (Ok(own), Ok(named)) = (own, named)
             && own == named
@@ -236,7 +243,8 @@ impl Projection for VectorIndex {
         };
         self.directory.sweep(&[self.number, current.unwrap_or(self.number)])?;
         let Header { dimensions, ref model, key, .. } = self.header;
-        let basis = Basis { model: Arc::clone(model), dimensions, keys: Arc::clone(&self.keys) };
+        let (keys, policy) = (Arc::clone(&self.keys), self.builder.policy);
+        let basis = Basis { model: Arc::clone(model), dimensions, keys, policy };
         Ok(Arc::new(Self::next(&self.directory, &basis, key)?))
     }
 
@@ -264,7 +272,9 @@ impl Projection for VectorIndex {
 
 impl VectorSearch for VectorIndex {
     fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
-        self.look(tenant, search, Table::search)
+        let hits = self.look(tenant, search, Table::search)?;
+        self.tend(tenant);
+        Ok(hits)
     }
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
         self.look(tenant, search, Table::search_exact)
@@ -286,6 +296,13 @@ impl VectorSearch for VectorIndex {
             disk_bytes: contents.end,
         }
     }
+
+    fn explained(&self, tenant: Option<&Tenant>) -> Vec<Explained> {
+        let contents = self.contents.read();
+        let (taken, Builder { policy, dimensions, .. }) = (contents.graph_bytes(), &*self.builder);
+        let wanted = contents.tables.iter().filter(|(of, _)| tenant.is_none_or(|tenant| tenant == *of));
+        wanted.map(|(of, table)| table.explained(of, policy, *dimensions, taken)).collect()
+    }
 }
 
 type Look = fn(&Table, &Reading<'_>, &Search<'_>) -> Result<Vec<Hit>>;
@@ -298,5 +315,16 @@ impl VectorIndex {
         let Self { rotation, seal, unreadable, .. } = self;
         let (file, dimensions) = (&contents.file, self.header.dimensions);
         look(table, &Reading { rotation, file, seal, dimensions, unreadable }, search)
+    }
+
+    /// Whatever is due about a tenant's graph is done beside; this waits for nothing.
+    fn tend(&self, tenant: &Tenant) {
+        let contents = self.contents.read();
+        let Some(table) = contents.tables.get(tenant) else { return };
+        let due = table.due(&self.builder.policy, self.header.dimensions, contents.graph_bytes());
+        drop(contents);
+        if due.is_some() {
+            self.builder.start(tenant);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     directory::Directory,
     index::{Basis, VectorIndex},
-    search::{Hit, Search, Stats, VectorSearch},
+    search::{Explained, Hit, Search, Stats, VectorSearch},
 };
 use crate::lazy::{Engine, Lazy};
 use model::{Result, Tenant};
@@ -52,5 +52,9 @@ impl VectorSearch for VectorCopy {
             },
             |index| index.stats(),
         )
+    }
+
+    fn explained(&self, tenant: Option<&Tenant>) -> Vec<Explained> {
+        self.index(Duration::ZERO).map_or_else(|_| Vec::new(), |index| index.explained(tenant))
     }
 }

@@ -1,7 +1,11 @@
 //! What can be asked of the index, and what it answers.
 
 use model::{Class, Position, ResourceKey, Result, Tenant, Version};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Candidates that a graph looks at, and those compared by the vectors themselves, where nobody knows better.
+pub const EF: usize = 64;
+pub const RESCORE: usize = 50;
 
 /// Which stored vectors are looked at, before any is ranked.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub struct Search<'s> {
     pub limit: usize,
     /// How many of the best estimates are compared by the vectors themselves.
     pub rescore: usize,
+    /// How many candidates a graph looks at; a scan looks at all.
+    pub ef: usize,
     pub filter: &'s Filter,
 }
 
@@ -47,9 +53,25 @@ pub struct Stats {
     pub disk_bytes: u64,
 }
 
+/// Which index serves a tenant, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    pub tenant: Tenant,
+    /// `flat` or `hnsw`.
+    pub index: &'static str,
+    pub why: String,
+    pub vectors: usize,
+    /// Of the latest scans; `None`: too few.
+    pub scan_p95: Option<Duration>,
+    /// Memory of the graph, also of one that is being built.
+    pub graph_bytes: usize,
+}
+
 pub trait VectorSearch: Send + Sync + fmt::Debug {
     fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
     /// Without codes, over every vector.
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
     fn stats(&self) -> Stats;
+    /// Of one tenant or of all.
+    fn explained(&self, tenant: Option<&Tenant>) -> Vec<Explained>;
 }

@@ -2,8 +2,11 @@
 
 use super::{
     code::{self, Query, Rotation},
+    counts::Counts,
     file::vector_at,
     frame::{Span, Stored, stride},
+    graph::{Graph, Moves},
+    policy::Watch,
     seal::{Bound, Seal},
     search::{Filter, Hit, Search},
 };
@@ -17,6 +20,7 @@ use std::{
     ops::Range,
     sync::Arc,
     thread,
+    time::Instant,
 };
 
 /// From so many vectors on a search is shared between the processors.
@@ -37,7 +41,7 @@ pub struct Document {
 
 /// What a filter looks at, for each document; of no class: removed or replaced.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+pub(super) struct Mark {
     class: Option<Class>,
     source: u32,
 }
@@ -75,14 +79,19 @@ pub struct Table {
     codes: Vec<u8>,
     factors: Vec<f32>,
     /// Which document each vector is of.
-    rows: Vec<u32>,
+    pub(super) rows: Vec<u32>,
     /// By document number; `None`: removed or replaced.
     documents: Vec<Option<Document>>,
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     sources: HashMap<Arc<str>, u32>,
+    pub(super) counts: Counts,
     /// By place.
     current: HashMap<u64, u32>,
     dead_rows: usize,
+    /// How often the rows were numbered anew.
+    pub(super) numbering: u64,
+    pub(super) graph: Option<Graph>,
+    pub(super) watch: Watch,
 }
 
 /// What a search reads the vectors themselves with.
@@ -97,19 +106,19 @@ pub struct Reading<'r> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
-    class_max: Class,
-    source: Option<u32>,
+pub(super) struct Wanted {
+    pub class_max: Class,
+    pub source: Option<u32>,
 }
 
 impl Wanted {
-    fn takes(self, mark: Mark) -> bool {
+    pub fn takes(self, mark: Mark) -> bool {
         mark.class.is_some_and(|class| class <= self.class_max)
             && self.source.is_none_or(|source| source == mark.source)
     }
 }
 
-type Best = Vec<(f32, u32)>;
+pub(super) type Best = Vec<(f32, u32)>;
 
 impl Table {
     /// The current state of a document.
@@ -129,6 +138,7 @@ impl Table {
         let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
         let source = *self.sources.entry(Arc::clone(&stored.source)).or_insert(sources);
         grow(&mut self.marks, [Mark { class: Some(stored.class), source }]);
+        self.counts.add(source, stored.class, stored.ordinals.len());
         self.current.insert(place, document);
         grow(&mut self.documents, [Some(Document { stored, place, span, objects_at, first_row })]);
         before
@@ -139,6 +149,7 @@ impl Table {
         let gone = self.documents.get_mut(number).and_then(Option::take)?;
         if let Some(mark) = self.marks.get_mut(number) {
             mark.class = None;
+            self.counts.take(mark.source, gone.stored.class, gone.stored.ordinals.len());
         }
         self.dead_rows += gone.stored.ordinals.len();
         Some(gone)
@@ -162,10 +173,12 @@ impl Table {
 
     /// The same documents without the dead rows between them, their frames where `moved` says; of the others nothing.
     pub fn compacted(&self, moved: impl Fn(&Document) -> Option<u64>) -> Self {
-        let mut fresh = Self::default();
+        let mut fresh = Self { numbering: self.numbering + 1, watch: self.watch.again(), ..Self::default() };
         let each = self.codes.len() / self.rows.len().max(1);
+        let mut moves = Moves::new(if self.graph.is_some() { self.rows.len() } else { 0 });
         for document in self.live() {
             let (Some(at), rows) = (moved(document), self.rows_of(document)) else { continue };
+            moves.to(rows.start, fresh.rows.len(), rows.len());
             fresh.put(Entry {
                 stored: document.stored.clone(),
                 place: document.place,
@@ -175,6 +188,7 @@ impl Table {
                 factors: self.factors[rows].to_vec(),
             });
         }
+        fresh.graph = self.graph.as_ref().map(|graph| graph.moved(&moves));
         fresh
     }
 
@@ -201,13 +215,20 @@ impl Table {
             + self.live().map(|document| document.stored.key.id.len() + 16 + document.stored.ordinals.capacity() * 4).sum::<usize>()
     }
 
-    /// Estimates for all that the filter lets through, then the vectors themselves for the best.
+    /// By the graph where there is one that serves; else estimates for all that the filter lets through. Then the vectors
+    /// themselves for the best.
     pub fn search(&self, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
         let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
+        if let Some(hits) = self.by_graph(reading, wanted, search)? {
+            return Ok(hits);
+        }
+        let begun = Instant::now();
         let query = Query::new(reading.rotation, search.vector);
         let count = search.limit.max(search.rescore).min(self.rows.len());
         let best = self.best(&query, wanted, count, self.hands());
-        self.exact(best.into_iter().map(|(_, at)| at), reading, search)
+        let hits = self.exact(best.into_iter().map(|(_, at)| at), reading, search)?;
+        self.watch.took(begun.elapsed());
+        Ok(hits)
     }
 
     /// All of them by the vectors themselves: what a search is measured against.
@@ -254,7 +275,7 @@ impl Table {
         best
     }
 
-    fn best_of(&self, query: &Query, wanted: Wanted, count: usize, rows: Range<usize>) -> Best {
+    pub(super) fn best_of(&self, query: &Query, wanted: Wanted, count: usize, rows: Range<usize>) -> Best {
         let bytes = code::bytes_of(query.coordinates());
         let (mut best, mut bar) = (Best::with_capacity(count * 2 + 1), f32::NEG_INFINITY);
         let mut estimates = Vec::with_capacity(BLOCK);
@@ -273,25 +294,34 @@ impl Table {
         best
     }
 
-    fn exact(&self, rows: impl Iterator<Item = u32>, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
+    /// A row's vector from the file; `None`: it is dead, or damaged.
+    pub(super) fn vector(&self, at: u32, reading: &Reading<'_>) -> Result<Option<(&Stored, u32, Vec<f32>)>> {
+        let number = self.rows.get(at as usize).map(|number| *number as usize);
+        let Some(document) = number.and_then(|number| self.documents.get(number)?.as_ref()) else { return Ok(None) };
+        let Document { stored, place, first_row, .. } = document;
+        let object = document.places(reading.dimensions).nth((at - first_row) as usize);
+        let Some((ordinal, lies_at)) = object else { return Ok(None) };
+        let bound = Bound { place: *place, version: stored.version, ordinal };
+        let read = vector_at(reading.file, lies_at, reading.dimensions, reading.seal, bound);
+        let vector = read.map_err(|error| {
+            let what = "a vector cannot be read from the index; nephkeep verify vectors names what is wrong";
+            Error::retry("vectors-unusable", what).caused_by(error)
+        })?;
+        if vector.is_none() && reading.unreadable.lock().insert(*place) {
+            tracing::error!(id = %stored.key.id, "a vector in the index is damaged; verify names its key");
+        }
+        Ok(vector.map(|vector| (stored, ordinal, vector)))
+    }
+
+    pub(super) fn exact(
+        &self,
+        rows: impl Iterator<Item = u32>,
+        reading: &Reading<'_>,
+        search: &Search<'_>,
+    ) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         for at in rows {
-            let Some(document) = &self.documents[self.rows[at as usize] as usize] else { continue };
-            let Document { stored, place, first_row, .. } = document;
-            let object = document.places(reading.dimensions).nth((at - first_row) as usize);
-            let Some((ordinal, lies_at)) = object else { continue };
-            let bound = Bound { place: *place, version: stored.version, ordinal };
-            let read = vector_at(reading.file, lies_at, reading.dimensions, reading.seal, bound);
-            let vector = read.map_err(|error| {
-                let what = "a vector cannot be read from the index; nephkeep verify vectors names what is wrong";
-                Error::retry("vectors-unusable", what).caused_by(error)
-            })?;
-            let Some(vector) = vector else {
-                if reading.unreadable.lock().insert(*place) {
-                    tracing::error!(id = %stored.key.id, "a vector in the index is damaged; verify names its key");
-                }
-                continue;
-            };
+            let Some((stored, ordinal, vector)) = self.vector(at, reading)? else { continue };
             let score: f32 = vector.iter().zip(search.vector).map(|(a, b)| a * b).sum();
             hits.push(Hit {
                 key: stored.key.clone(),

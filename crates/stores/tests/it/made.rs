@@ -4,7 +4,7 @@ use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subj
 use std::{fs, path::Path, sync::Arc};
 use stores::{
     Body, ChangeBatch, CopyChange, Object, digest,
-    vectors::{Basis, CopyKeys, Filter, Hit, Search, VectorIndex, VectorSearch},
+    vectors::{Basis, CopyKeys, EF, Filter, Hit, Policy, Search, VectorIndex, VectorSearch},
 };
 
 pub const MODEL: &str = "test-64";
@@ -26,7 +26,7 @@ impl CopyKeys for Keys {
 }
 
 pub fn basis_of(model: &str) -> Basis {
-    Basis { model: model.into(), dimensions: DIMENSIONS, keys: Arc::new(Keys) }
+    Basis { model: model.into(), dimensions: DIMENSIONS, keys: Arc::new(Keys), policy: Policy::default() }
 }
 
 pub fn basis() -> Basis {
@@ -83,7 +83,7 @@ pub fn open(root: &Path) -> Arc<VectorIndex> {
 
 pub fn found(index: &VectorIndex, seed: u64, filter: &Filter, exact: bool) -> Vec<Hit> {
     let vector = vector(seed);
-    let search = Search { vector: &vector, limit: 10, rescore: 50, filter };
+    let search = Search { vector: &vector, limit: 10, rescore: 50, ef: EF, filter };
     let hits = if exact { index.search_exact(&tenant(), &search) } else { index.search(&tenant(), &search) };
     hits.unwrap()
 }

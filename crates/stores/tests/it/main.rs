@@ -8,4 +8,5 @@ mod metrics;
 mod text;
 mod vectors;
 mod vectors_files;
+mod vectors_graph;
 mod vectors_opening;

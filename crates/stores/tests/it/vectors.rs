@@ -5,7 +5,7 @@ use model::{Class, Tenant};
 use std::{fs::OpenOptions, io::Write};
 use stores::{
     Body, CopyChange, KeyRange, Object, Projection, digest,
-    vectors::{Filter, Search, VectorIndex, VectorSearch},
+    vectors::{EF, Filter, Search, VectorIndex, VectorSearch},
 };
 
 #[test]
@@ -99,7 +99,10 @@ fn searches_find_what_the_exact_search_finds_within_their_filter() {
     }
     assert!(
         index
-            .search(&Tenant::new("other").unwrap(), &Search { vector: &vector(1), limit: 5, rescore: 9, filter: &ALL })
+            .search(
+                &Tenant::new("other").unwrap(),
+                &Search { vector: &vector(1), limit: 5, rescore: 9, ef: EF, filter: &ALL }
+            )
             .unwrap()
             .is_empty()
     );

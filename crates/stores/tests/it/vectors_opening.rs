@@ -5,11 +5,11 @@ use model::Subject;
 use std::{fs, sync::Arc};
 use stores::{
     KeyRange, Projection,
-    vectors::{Search, VectorCopy, VectorSearch},
+    vectors::{EF, Search, VectorCopy, VectorSearch},
 };
 
 fn searched(copy: &Arc<VectorCopy>) -> Result<usize, &'static str> {
-    let search = Search { vector: &vector(1), limit: 10, rescore: 50, filter: &ALL };
+    let search = Search { vector: &vector(1), limit: 10, rescore: 50, ef: EF, filter: &ALL };
     copy.search(&tenant(), &search).map(|hits| hits.len()).map_err(|error| error.code())
 }
 
