@@ -32,7 +32,7 @@ use stores::{
     Projection,
     metrics::Tier,
     text::TextCopy,
-    vectors::{Basis, CopyKeys, VectorCopy},
+    vectors::{Basis, CopyKeys, Policy, VectorCopy},
 };
 
 #[derive(Debug)]
@@ -147,7 +147,7 @@ fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Resu
     let keys: Arc<dyn CopyKeys> = Arc::new(KeystoreKeys(Arc::clone(keystore)));
     let engine: Engine = Arc::new(move |directory, embedder| {
         let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
-        VectorCopy::new(directory, Basis { model, dimensions, keys })
+        VectorCopy::new(directory, Basis { model, dimensions, keys, policy: Policy::default() })
     });
     let embedders = [Some(&settings.embedder), settings.next_embedder.as_ref()];
     let embedders = embedders.into_iter().flatten().map(Choice::embedder).collect::<Result<_>>()?;

@@ -15,13 +15,12 @@ use model::{Class, Error, Position, ResourceKey, Result, Tenant};
 use std::{collections::HashSet, sync::Arc};
 use stores::{
     embed::Embedder,
-    vectors::{Filter, Hit, Search},
+    vectors::{EF, Filter, Hit, RESCORE, Search},
 };
 use tokio::sync::Mutex;
 
 /// Hits of a question that are compared.
 const AT: usize = 10;
-const RESCORE: usize = 50;
 pub const QUESTIONS_MAX: usize = 1_000;
 /// A copy further behind than this is waited for before it is turned to.
 const BEHIND_MOST: u64 = 10_000;
@@ -275,7 +274,7 @@ fn asked(copy: &Copy, tenant: &Tenant, filter: &Filter, golden: &[Golden]) -> Re
     let mut found = Vec::with_capacity(golden.len());
     for Golden { text, document } in golden {
         let vector = &embedder.question(text)?;
-        let search = Search { vector, limit: AT, rescore: RESCORE, filter };
+        let search = Search { vector, limit: AT, rescore: RESCORE, ef: EF, filter };
         let (hits, exact) = (vectors.search(tenant, &search)?, vectors.search_exact(tenant, &search)?);
         recall += overlap(&places(&exact), &places(&hits));
         if let Some(document) = document {

@@ -9,13 +9,11 @@ use std::{
 };
 use stores::{
     embed::Embedder,
-    vectors::{Filter, Hit, Search},
+    vectors::{EF, Filter, Hit, RESCORE, Search},
 };
 
 const TEXT_MAX_BYTES: usize = 8 << 10;
 const LIMIT_MAX: usize = 100;
-/// Compared by the vectors themselves, at least.
-const RESCORE: usize = 50;
 /// A document of more is read on a thread that may block: a megabyte takes milliseconds.
 const READ_HERE_BYTES: usize = 32 << 10;
 
@@ -170,6 +168,7 @@ fn look(
         return Err(Error::invalid("attribute-value", rule).with("field", "text"));
     }
     let filter = Filter { class_max: question.class_max, source: question.source.clone() };
-    let search = Search { vector, limit: question.limit, rescore: RESCORE.max(question.limit * 2), filter: &filter };
+    let rescore = RESCORE.max(question.limit * 2);
+    let search = Search { vector, limit: question.limit, rescore, ef: EF.max(rescore), filter: &filter };
     ask(&search)
 }

@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use stores::{
     Body, ChangeBatch, CopyChange, Object, Projection,
     embed::{Embedder, HashEmbedder},
-    vectors::{Basis, CopyKeys, Filter, Search, Stats, VectorIndex, VectorSearch},
+    vectors::{Basis, CopyKeys, EF, Filter, Policy, Search, Stats, VectorIndex, VectorSearch},
 };
 
 const DIMENSIONS: usize = 384;
@@ -112,7 +112,7 @@ impl CopyKeys for OneKey {
 }
 
 fn basis(model: &Arc<str>) -> Basis {
-    Basis { model: Arc::clone(model), dimensions: DIMENSIONS, keys: Arc::new(OneKey) }
+    Basis { model: Arc::clone(model), dimensions: DIMENSIONS, keys: Arc::new(OneKey), policy: Policy::default() }
 }
 
 const ALL: Filter = Filter { class_max: Class::Confidential, source: None };

@@ -15,7 +15,7 @@ use stores::{
     Body, Object, Projection,
     embed::{Embedder, HashEmbedder},
     faulty::{Call, Fault, Faulty, Script},
-    vectors::{Basis, CopyKeys, VectorIndex, VectorSearch},
+    vectors::{Basis, CopyKeys, Policy, VectorIndex, VectorSearch},
 };
 
 /// Of a configuration key, one vector made of its name.
@@ -47,7 +47,7 @@ impl CopyKeys for OneKey {
 
 fn index(root: &Path) -> Arc<VectorIndex> {
     let (model, dimensions) = (HashEmbedder.model().into(), HashEmbedder.dimensions());
-    VectorIndex::open(root, &Basis { model, dimensions, keys: Arc::new(OneKey) }).unwrap()
+    VectorIndex::open(root, &Basis { model, dimensions, keys: Arc::new(OneKey), policy: Policy::default() }).unwrap()
 }
 
 fn relay(stand: &Stand, copies: Vec<Arc<dyn Projection>>) -> Relay {

@@ -15,7 +15,7 @@ use std::{
 };
 use stores::{
     embed::{Embedder, HashEmbedder},
-    vectors::{Basis, CopyKeys, VectorCopy},
+    vectors::{Basis, CopyKeys, Policy, VectorCopy},
 };
 use testkit::embeddings;
 
@@ -85,7 +85,12 @@ fn relay(stand: &Stand, root: &Path, embedder: &Arc<Counting>) -> Relay {
 }
 
 fn relay_of(ledger: &Ledger, root: &Path, embedder: &Arc<Counting>) -> Relay {
-    let basis = Basis { model: embedder.model().into(), dimensions: embedder.dimensions(), keys: Arc::new(OneKey) };
+    let basis = Basis {
+        model: embedder.model().into(),
+        dimensions: embedder.dimensions(),
+        keys: Arc::new(OneKey),
+        policy: Policy::default(),
+    };
     let shaper = ToVectors::new(ledger, Arc::clone(embedder) as Arc<dyn Embedder>);
     let relay = Relay::new(ledger, vec![(VectorCopy::new(root, basis), Arc::new(shaper))]);
     relay.start();

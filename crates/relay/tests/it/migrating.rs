@@ -19,13 +19,13 @@ use std::{
 };
 use stores::{
     embed::{Embedder, HashEmbedder, WideHashEmbedder},
-    vectors::{Basis, VectorCopy},
+    vectors::{Basis, Policy, VectorCopy},
 };
 
 fn slots(root: &Path) -> Slots {
     let engine: Engine = Arc::new(|directory, embedder| {
         let (model, dimensions) = (embedder.model().into(), embedder.dimensions());
-        VectorCopy::new(directory, Basis { model, dimensions, keys: Arc::new(OneKey) })
+        VectorCopy::new(directory, Basis { model, dimensions, keys: Arc::new(OneKey), policy: Policy::default() })
     });
     Slots::new(root, engine)
 }

@@ -16,7 +16,7 @@ use stores::{
     embed::{Embedder, HashEmbedder, WideHashEmbedder},
     metrics::Tier,
     text::TextCopy,
-    vectors::{Basis, CopyKeys, VectorCopy},
+    vectors::{Basis, CopyKeys, Policy, VectorCopy},
 };
 use testkit::postgresql;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -181,7 +181,7 @@ impl Stand {
         let keys: Arc<dyn CopyKeys> = Arc::new(KeystoreKeys(Arc::clone(&keystore)));
         let engine: Engine = Arc::new(move |directory, embedder| {
             let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
-            VectorCopy::new(directory, Basis { model, dimensions, keys })
+            VectorCopy::new(directory, Basis { model, dimensions, keys, policy: Policy::default() })
         });
         let texts = TextCopy::new(&directory.path().join("text"), ());
         let slots = Slots::new(&directory.path().join("vectors"), engine);

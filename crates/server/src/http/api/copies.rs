@@ -14,12 +14,16 @@ use crate::{
 };
 use axum::extract::State;
 use http::StatusCode;
-use model::{Action, Error, Json, Kind, ResourceKey, Result, Tenant};
+use model::{Access, Action, Error, Json, Kind, ResourceKey, Result, Tenant};
 use relay::{
     Difference, Repaired, Status, Verified,
     counters::{self, Miscount, Reconciled},
 };
+use std::time::Duration;
+use stores::vectors::Explained;
 
+/// Tenants whose index is explained.
+const INDEXES_SHOWN: usize = 100;
 /// Keys that one repair names.
 const KEYS_MAX: usize = 1_000;
 /// Not one of the relay's copies: samples do not come from the log, but counters of documents can be compared with it.
@@ -50,6 +54,23 @@ pub fn shown(status: &Status) -> Json {
         shown.set("error", Json::object().with("code", &**code).with("message", &**message));
     }
     shown
+}
+
+/// Which index serves a tenant's searches, and why; of all tenants for the installation's own principals.
+pub fn indexes(app: &App, access: &Access) -> Vec<Json> {
+    let Ok(vectors) = app.relay.vectors() else { return Vec::new() };
+    let tenant = (access.tenant.as_str() != HOME_TENANT).then_some(&access.tenant);
+    let milliseconds = |time: Duration| Json::Number(format!("{:.1}", time.as_secs_f64() * 1_000.0).into());
+    let shown = |of: &Explained| {
+        Json::object()
+            .with("tenant", of.tenant.as_str())
+            .with("index", of.index)
+            .with("why", &*of.why)
+            .with("vectors", of.vectors as u64)
+            .with("scan_p95_ms", of.scan_p95.map_or(Json::Null, milliseconds))
+            .with("graph_bytes", of.graph_bytes as u64)
+    };
+    vectors.explained(tenant).iter().take(INDEXES_SHOWN).map(shown).collect()
 }
 
 fn difference(difference: &Difference) -> Json {

@@ -78,6 +78,7 @@ pub async fn status(State(app): State<App>, call: Call) -> Answer {
         .with("keystore", keystore)
         .with("events", events)
         .with("embedder", app.relay.searched().map_or(Json::Null, |(_, searched)| embedder(&*searched)))
+        .with("vector_indexes", super::copies::indexes(&app, &call.access))
         .with("copies", app.relay.status().iter().map(super::copies::shown).collect::<Vec<_>>())
         .with("metrics", metrics(app.series.status().await));
     Ok(answer(StatusCode::OK, &body))
