@@ -3,7 +3,7 @@
 //! branches (measured: 0.28 and 1.85 ms to add a vector of 384 dimensions, the same recall: candidates are rescored).
 //!
 //! It lies in memory only: what is written to a disk would be vectors in clear, and everything it is made of lies sealed
-//! in the generation's file (docs/adr/0003-vector-graph.md). So it cannot be damaged apart from it, has no checksum to
+//! in the generation's file (docs/adr/013-vector-graph-in-memory.md). So it cannot be damaged apart from it, has no checksum to
 //! fail, and is made again when a server starts and its scan is too slow. It gives candidates; a hit's score comes from
 //! the vector in the file, as after a scan.
 //!
