@@ -4,6 +4,7 @@
 //! handed on as an error with its place and does not hide those after it.
 
 use super::walk::{self, Known, unreadable};
+use crate::output;
 use crate::yaml;
 use model::{Error, Json, Result};
 use std::{
@@ -83,7 +84,11 @@ const KNOWN: Known = Known {
 };
 
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    Ok(walk::files(paths, KNOWN)?.into_iter().map(|found| found.path).collect())
+    let files = walk::files(paths, KNOWN)?;
+    files.others_told().iter().for_each(|line| output::note(line));
+    // What cannot be searched is one refused document when it is read.
+    let unread = files.unread.into_iter().map(|(path, _)| path);
+    Ok(files.found.into_iter().map(|found| found.path).chain(unread).collect())
 }
 
 /// The documents of one file. An unreadable file is one refused document: the others are still imported.

@@ -14,10 +14,15 @@ fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
     fs::write(docs.join("ric.md"), "# Near-RT RIC\n\nThe E2 interface connects the RIC with its E2 nodes.\n").unwrap();
     fs::write(docs.join("core.txt"), "The AMF registers subscribers.\n\nThe SMF manages sessions.\n").unwrap();
     fs::write(docs.join("broken.md"), [0xff, 0xfe, b'x']).unwrap();
+    fs::write(docs.join("figure.png"), "no document").unwrap();
+    fs::write(docs.join(".hidden.md"), "hidden").unwrap();
     let import = ["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook", "-o", "json"];
     let first = home.run(&import).exits(1);
     assert_eq!((&first.json()["created"], &first.json()["refused"]), (&2.into(), &1.into()), "{}", first.err);
-    assert!(first.err.contains("broken.md: import-not-utf8"), "{}", first.err);
+    for what in ["broken.md: import-not-utf8", "figure.png: passed over, not a", ".hidden.md: passed over, hidden"] {
+        assert!(first.err.contains(what), "{what}: {}", first.err);
+    }
+    assert_eq!(first.json()["passed_over"], 2);
     assert_eq!(home.run(&import).exits(1).json()["unchanged"], 2);
     fs::remove_file(docs.join("broken.md")).unwrap();
     let other = home.beside("other");
@@ -30,7 +35,7 @@ fn texts_are_imported_found_verified_and_the_copy_survives_kill_9() {
     for what in ["ric.md: import-twice", "rows.jsonl:2: json-malformed", "rows.jsonl:1: import-incomplete"] {
         assert!(refused.err.contains(what), "{what}: {}", refused.err);
     }
-    assert!(refused.out.contains("unchanged 2, refused 3"), "{}", refused.out);
+    assert!(refused.out.contains("unchanged 2, refused 3, passed over 2"), "{}", refused.out);
 
     let verified = home.run(&["verify", "-o", "json"]).exits(0).json();
     assert_eq!((&verified[0]["differing"], &verified[0]["keys"]), (&0.into(), &2.into()), "{verified}");

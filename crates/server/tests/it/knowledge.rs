@@ -68,6 +68,25 @@ async fn what_was_imported_is_found_with_its_place_and_the_same_text_is_not_stor
 }
 
 #[tokio::test]
+async fn html_and_rst_are_found_under_their_headings_as_markdown_is() {
+    let stand = Stand::new().await;
+    let html =
+        "<nav>handover</nav><h1>Mobility</h1><h2>Handover</h2><p>Triggered by the A3 offset.<table><tr><td>A3</table>";
+    let rst = "Mobility\n========\n\nPaging\n------\n\n.. note:: Paging wakes an idle device.\n";
+    for (path, format, text) in [("a.html", "html", html), ("b.rst", "rst", rst)] {
+        let body = json!({ "source": "handbook", "path": path, "format": format, "text": text });
+        stand.post(DOCUMENTS).json(&body).send().await.expect(201);
+    }
+    caught_up(&stand).await;
+    for (question, heading) in
+        [("what offset triggers a handover", "Mobility > Handover"), ("what wakes an idle device", "Mobility > Paging")]
+    {
+        assert_eq!(found(&stand, question).await[0]["heading"], heading);
+    }
+    stand.stop().await;
+}
+
+#[tokio::test]
 async fn a_deleted_document_is_not_shown_even_before_the_copy_knows() {
     let stand = filled().await;
     let id = found(&stand, "roaming charges").await[0]["document"].as_str().unwrap().to_owned();

@@ -13,10 +13,11 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("audit", &["model"]),
     ("ledger", &["model", "supervisor", "keys", "audit"]),
     ("stores", &["model", "supervisor"]),
+    ("texts", &["model"]),
     ("relay", &["model", "keys", "ledger", "stores"]),
     ("operations", &["model", "keys", "audit", "ledger", "stores", "relay"]),
-    ("server", &["model", "keys", "audit", "registry", "ledger", "stores", "relay", "operations"]),
-    ("nephkeep", &["model", "registry", "keys", "audit", "ledger", "stores", "relay", "operations", "server"]),
+    ("server", &["model", "keys", "audit", "registry", "ledger", "stores", "relay", "texts", "operations"]),
+    ("nephkeep", &["model", "registry", "keys", "audit", "ledger", "stores", "relay", "texts", "operations", "server"]),
     ("xtask", &[]),
 ];
 /// Used only by tests, benches and chores; no product crate may depend on them.

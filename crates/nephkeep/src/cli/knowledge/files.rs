@@ -1,4 +1,4 @@
-//! Files as documents: Markdown and plain text, one a file, and JSON Lines of passages.
+//! Files as documents: a text is one, and JSON Lines of passages are many.
 
 use super::passages::Passages;
 use crate::import::walk::{Found, Known, unreadable};
@@ -8,6 +8,7 @@ use std::{
     io::{BufReader, Read},
     path::Path,
 };
+use texts::Format;
 
 /// What the server takes as one document.
 pub const DOCUMENT_MAX_BYTES: u64 = 1 << 20;
@@ -21,24 +22,25 @@ pub struct Text {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Markdown,
-    Text,
+    Text(Format),
     Passages,
 }
 
 fn form(path: &Path) -> Option<Form> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "md" | "markdown" => Some(Form::Markdown),
-        "txt" | "text" => Some(Form::Text),
-        "jsonl" | "ndjson" => Some(Form::Passages),
-        _ => None,
-    }
+    Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "md" | "markdown" => Form::Text(Format::Markdown),
+        "rst" | "rest" => Form::Text(Format::Rst),
+        "html" | "htm" | "xhtml" => Form::Text(Format::Html),
+        "txt" | "text" => Form::Text(Format::Text),
+        "jsonl" | "ndjson" => Form::Passages,
+        _ => return None,
+    })
 }
 
 pub const KNOWN: Known = Known {
     unknown: "text-form-unknown",
     what: "a text",
-    endings: ".md, .markdown, .txt, .text, .jsonl or .ndjson",
+    endings: ".md, .markdown, .rst, .rest, .html, .htm, .xhtml, .txt, .text, .jsonl or .ndjson",
     is: |path| form(path).is_some(),
 };
 
@@ -46,30 +48,32 @@ pub const KNOWN: Known = Known {
 pub fn texts(found: &Found, source: &str, class: Option<&str>) -> Box<dyn Iterator<Item = Text> + Send> {
     let (path, name) = (found.path.as_path(), found.name.as_str());
     let place = path.display().to_string();
-    let form = form(path).unwrap_or(Form::Text);
-    if form == Form::Passages {
-        return match File::open(path) {
-            Ok(file) => Box::new(Passages::new(place, BufReader::new(file), source, class)),
-            Err(error) => Box::new(std::iter::once(Text { place, body: Err(unreadable(path, error)) })),
-        };
-    }
-    let class = class.map(str::to_owned);
-    let body = whole(path).map(|text| {
-        let format = if form == Form::Markdown { "markdown" } else { "text" };
-        let body = Json::object().with("source", source).with("path", name).with("format", format).with("text", text);
+    let body = || {
+        let body = Json::object().with("source", source).with("path", name);
         class.map_or(body.clone(), |class| body.with("class", class))
-    });
-    Box::new(std::iter::once(Text { place, body }))
+    };
+    let text = match form(path).unwrap_or(Form::Text(Format::Text)) {
+        Form::Passages => match File::open(path) {
+            Ok(file) => return Box::new(Passages::new(place, BufReader::new(file), source, class)),
+            Err(error) => Text { place, body: Err(unreadable(path, error)) },
+        },
+        Form::Text(format) => {
+            let text = whole(path, format);
+            Text { place, body: text.map(|text| body().with("format", format.as_str()).with("text", text)) }
+        }
+    };
+    Box::new(std::iter::once(text))
 }
 
-fn whole(path: &Path) -> Result<String> {
+fn whole(path: &Path, format: Format) -> Result<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     file.take(DOCUMENT_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
     if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
-        return Err(Error::invalid("import-too-large", "a text to import has at most 1 MiB; part it"));
+        let what = "a text to import has at most 1 MiB; part it";
+        return Err(Error::invalid("import-too-large", what).with("limit-bytes", DOCUMENT_MAX_BYTES));
     }
-    String::from_utf8(bytes).map_err(|_| Error::invalid("import-not-utf8", "the file is not UTF-8"))
+    texts::decoded(&bytes, format == Format::Html)
 }
 
 #[cfg(test)]
@@ -77,18 +81,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::import::walk;
-    use std::fs;
+    use std::{ffi::OsStr, fs};
 
     #[test]
     fn directories_are_searched_for_known_forms() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("b")).unwrap();
-        for name in ["b/2.md", "1.txt", "picture.png"] {
+        fs::create_dir(directory.path().join(".git")).unwrap();
+        for name in ["b/2.md", "1.txt", "picture.png", ".git/3.md"] {
             fs::write(directory.path().join(name), "x").unwrap();
         }
         let found = walk::files(&[directory.path().into()], KNOWN).unwrap();
-        let names: Vec<String> = found.into_iter().map(|found| found.name).collect();
+        let names: Vec<String> = found.found.into_iter().map(|found| found.name).collect();
         assert_eq!(names, ["1.txt", "b/2.md"]);
+        let others: Vec<_> = found.others.iter().map(|other| (other.path.file_name().unwrap(), other.why)).collect();
+        assert_eq!(others, [(OsStr::new(".git"), "hidden"), (OsStr::new("picture.png"), "not a document")]);
         assert_eq!(
             walk::files(&[directory.path().join("picture.png")], KNOWN).unwrap_err().code(),
             "text-form-unknown"

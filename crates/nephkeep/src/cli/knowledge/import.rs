@@ -8,7 +8,7 @@ use crate::{
     import::{
         account::Alike,
         send::{Waits, ends, patiently},
-        walk,
+        walk::{self, Files, Other},
     },
     output::{self, Format, Report},
     routes,
@@ -28,7 +28,7 @@ use std::{
 
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// Import Markdown, plain text and JSON Lines of passages
+/// Import Markdown, reStructuredText, HTML, plain text and JSON Lines of passages
 ///
 /// The same source and path is the same document: unchanged it is skipped, changed it becomes a new version, so an
 /// interrupted import is resumed by running it again. A text that cannot be read is named, and the others are imported.
@@ -37,9 +37,14 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
     nephkeep knowledge import passages.jsonl\n  nephkeep knowledge import --class confidential contracts/\n\n\
     A row of JSON Lines has path and text, and may have source, title and section; rows of one path are one document.\n\
     A text, or the rows of one document, has at most 1 MiB. A document with a broken row is refused whole.\n\
-    Exit 1 when a text was refused.")]
+    Texts are UTF-8, or UTF-16 with a byte order mark; HTML may declare another character set.\n\n\
+    What a directory holds is imported, refused or passed over, and named and counted either way. Refused is a file of a \
+    form that is read, but not this one; then the exit is 1. Passed over are files of other forms (pictures, programs), \
+    links, and what begins with a dot: they are not documents, and the exit stays 0. A file that is named itself is a \
+    document, or the import does not begin.")]
 pub struct Import {
-    /// Files, or directories that are searched for .md, .markdown, .txt, .text, .jsonl and .ndjson
+    /// Files, or directories that are searched for .md, .markdown, .rst, .rest, .html, .htm, .xhtml, .txt, .text,
+    /// .jsonl and .ndjson
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     /// Where the texts come from, for texts that do not say it themselves
@@ -64,20 +69,37 @@ struct Account {
     refused: u64,
     chunks: u64,
     refusals: Vec<serde_json::Value>,
+    passed_over: Vec<serde_json::Value>,
     alike: Alike,
 }
 
 impl Account {
     fn words(&self) -> String {
         format!(
-            "created {}, changed {}, unchanged {}, refused {}; {} chunks",
-            self.created, self.changed, self.unchanged, self.refused, self.chunks
+            "created {}, changed {}, unchanged {}, refused {}, passed over {}; {} chunks",
+            self.created,
+            self.changed,
+            self.unchanged,
+            self.refused,
+            self.passed_over.len(),
+            self.chunks
         )
+    }
+
+    /// What is no document, and what cannot be searched for documents.
+    fn directories(&mut self, files: &mut Files) {
+        files.others_told().iter().for_each(|line| output::note(line));
+        let other = |other: &Other| json!({ "place": other.path.display().to_string(), "why": other.why });
+        self.passed_over = files.others.iter().map(other).collect();
+        for (path, error) in files.unread.drain(..) {
+            self.count(&path.display().to_string(), Err(error));
+        }
     }
 
     fn value(&self, seconds: f64) -> serde_json::Value {
         json!({ "created": self.created, "changed": self.changed, "unchanged": self.unchanged,
-            "refused": self.refused, "chunks": self.chunks, "seconds": seconds, "refusals": self.refusals })
+            "refused": self.refused, "chunks": self.chunks, "seconds": seconds, "refusals": self.refusals,
+            "passed_over": self.passed_over.len(), "others": self.passed_over })
     }
 
     fn count(&mut self, place: &str, outcome: Result<Option<serde_json::Value>>) {
@@ -103,12 +125,13 @@ impl Account {
 }
 
 pub async fn run(global: &Global, verb: &Import) -> Outcome {
-    let found = walk::files(&verb.paths, files::KNOWN)?;
+    let mut files = walk::files(&verb.paths, files::KNOWN)?;
     let client = if verb.dry_run { None } else { Some(global.client()?) };
     let begun = Instant::now();
     let (source, class) = (verb.source.clone(), verb.class.clone());
-    let texts = found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
     let (mut account, waits) = (Account::default(), Waits::default());
+    account.directories(&mut files);
+    let texts = files.found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
     let mut once = Once::default();
     let texts = texts.map(move |text| once.check(text));
     let (open, mut stopped) = (Cell::new(true), None);
@@ -193,7 +216,12 @@ async fn send(client: &Client, bytes: Bytes, waits: &Waits) -> Result<serde_json
 fn tell(global: &Global, verb: &Import, account: &Account, seconds: f64) -> Outcome {
     if global.output == Format::Table {
         output::data(&if verb.dry_run {
-            format!("dry run: would send {}, refuses {}; the server was not asked", account.created, account.refused)
+            format!(
+                "dry run: would send {}, refuses {}, passes over {}; the server was not asked",
+                account.created,
+                account.refused,
+                account.passed_over.len()
+            )
         } else {
             format!("{} in {seconds:.1} s", account.words())
         });

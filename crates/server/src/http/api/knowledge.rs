@@ -19,7 +19,7 @@ use model::{
     Action, Class, Error, Json, Kind, ResourceKey, Result,
     knowledge::{Chunk, Document, HEADING_MAX_BYTES},
 };
-use relay::knowledge::{CHUNKER, Format, Section, chunks_of, sections};
+use texts::{Block, CHUNKER, Format, Section, chunks_of, sections};
 
 /// Of a body that stores a document.
 const MEMBERS: [&str; 7] = ["source", "path", "title", "class", "text", "format", "sections"];
@@ -76,7 +76,7 @@ fn given_sections(given: &Json) -> Result<Vec<Section>> {
                 Err(wrong(format!("sections[{at}].heading"), "a heading has at most 1024 bytes"))
             }
             (Some(heading), Some(text)) => {
-                let blocks = text.split("\n\n").map(str::to_owned).collect();
+                let blocks = text.split("\n\n").map(Block::judged).collect();
                 Ok(Section { heading: heading.to_owned(), blocks })
             }
             _ => Err(wrong(format!("sections[{at}]"), rule)),

@@ -1,6 +1,6 @@
 //! Markdown as sections: headings at any level, and the blocks of the outermost level as they stand in the text.
 
-use super::part::Parts;
+use crate::part::Parts;
 use model::Result;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -20,8 +20,13 @@ pub(super) fn walk(text: &str, parts: &mut Parts) -> Result<()> {
             (Some(_), _) => {}
             // Tables, lists and code whole.
             (None, Event::Start(tag)) => {
-                if depth == 0 && !matches!(tag, Tag::MetadataBlock(_)) {
-                    parts.block(&text[range]);
+                match tag {
+                    Tag::MetadataBlock(_) => {}
+                    Tag::Table(_) | Tag::List(_) | Tag::CodeBlock(_) | Tag::BlockQuote(_) if depth == 0 => {
+                        parts.whole(&text[range]);
+                    }
+                    _ if depth == 0 => parts.judged(&text[range]),
+                    _ => {}
                 }
                 depth += 1;
             }
