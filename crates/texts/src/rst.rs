@@ -210,6 +210,7 @@ mod tests {
     fn deep_quotations_end_somewhere() {
         let text: String = (0..2_000).map(|depth| format!("{}x{depth}\n\n", " ".repeat(depth.min(400)))).collect();
         let found = one(&text).join(" ");
-        assert!((0..2_000).all(|depth| found.split_whitespace().any(|word| word == format!("x{depth}"))));
+        let words: std::collections::HashSet<&str> = found.split_whitespace().collect();
+        assert!((0..2_000).all(|depth| words.contains(&*format!("x{depth}"))));
     }
 }
