@@ -4,6 +4,7 @@
 use crate::{
     clock::Wall,
     connection::{ADMINISTRATION, Connector, classify},
+    durability,
     migrations::{self, Phase},
 };
 use model::{Hlc, Result, Shard};
@@ -40,7 +41,7 @@ const SETTINGS: [Rule; 12] = [
         "synchronous_commit",
         &["on", "remote_apply"],
         Verdict::Poor,
-        "set synchronous_commit = on; the committer's session insists on it itself",
+        "set synchronous_commit = on; with off nothing is written, otherwise the committer insists on it itself",
     ),
     ("wal_level", &["replica", "logical"], Verdict::Bad, "set wal_level = replica: backups and standbys need it"),
     ("wal_compression", &["off"], Verdict::Poor, "set wal_compression = off: envelopes do not compress"),
@@ -99,7 +100,12 @@ async fn setting(client: &Client, (name, good, otherwise, remedy): Rule) -> Resu
     let value: Option<String> = row.get(0);
     // An absent setting belongs to another version; it cannot be wrong.
     let fine = value.as_deref().is_none_or(|value| good.contains(&value));
-    let (verdict, remedy) = if fine { (Verdict::Good, "") } else { (otherwise, remedy) };
+    let lossy = value.as_deref() == Some("off") && durability::SETTINGS.contains(&name);
+    let (verdict, remedy) = match (fine, lossy) {
+        (true, _) => (Verdict::Good, ""),
+        (false, true) => (Verdict::Bad, remedy),
+        (false, false) => (otherwise, remedy),
+    };
     Ok(Fact { name, value: value.unwrap_or_default(), verdict, remedy })
 }
 

@@ -58,7 +58,7 @@ impl Ledger {
     /// From now on the record refuses documents of the subject, and no cache shows one.
     pub async fn erasure_begin(&self, access: &Access, subject: &Subject) -> Result<KeyId> {
         access.check(Action::Administer, &access.tenant, None)?;
-        self.record().lease.check_leading()?;
+        self.record().check_writing()?;
         let key = self.subject_row(MOVE, access, subject, Some(State::Erasing)).await?;
         self.forget_documents().await?;
         Ok(key)
@@ -67,7 +67,7 @@ impl Ledger {
     /// The key is destroyed everywhere, and no copy has anything left.
     pub async fn erasure_complete(&self, access: &Access, subject: &Subject) -> Result<()> {
         access.check(Action::Administer, &access.tenant, None)?;
-        self.record().lease.check_leading()?;
+        self.record().check_writing()?;
         self.record().mark_keystore().await?;
         self.subject_row(MOVE, access, subject, Some(State::Erased)).await?;
         self.forget_documents().await

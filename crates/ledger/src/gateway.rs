@@ -6,7 +6,7 @@ use crate::{
     changes,
     committer::{self, Job, Offenders, Stored, Waiting},
     connection::{ADMINISTRATION, Connector},
-    erasure, expiry,
+    durability, erasure, expiry,
     fetch::Fetcher,
     keystore_mark::{self, Mark},
     lease::Lease,
@@ -81,7 +81,8 @@ impl Inner {
 }
 
 impl Ledger {
-    /// Brings the schema up to date, then leads or follows. Fails only when PostgreSQL cannot be reached or used.
+    /// Brings the schema up to date, then leads or follows. Fails only when PostgreSQL cannot be reached or used,
+    /// or is set to lose what it commits.
     pub async fn open(
         settings: Settings,
         connector: Connector,
@@ -89,6 +90,9 @@ impl Ledger {
         log: Arc<TransparencyLog>,
     ) -> Result<Self> {
         let mut session = connector.connect("nephkeep migrations", ADMINISTRATION).await?;
+        if !settings.without_durability {
+            durability::check(&session.client).await?;
+        }
         migrations::apply(&mut session.client, Phase::Expand).await?;
         let mark = keystore_mark::check(&mut session.client, &keystore).await?;
         let closed = erasure::begun(&session.client).await?;
@@ -309,6 +313,7 @@ fn record(
         names_missed: tokio::sync::Notify::new(),
         settling: tokio::sync::Mutex::default(),
         refusing: Mutex::default(),
+        undurable: Mutex::default(),
         stopped: std::sync::OnceLock::new(),
         settings,
     })

@@ -9,6 +9,7 @@ mod committer;
 pub mod connection;
 mod counts;
 pub mod doctor;
+mod durability;
 mod embeddings;
 pub mod erasure;
 mod events;

@@ -31,8 +31,8 @@ impl Ledger {
     /// Whether the record can be read and, on a leader, written now; the error says why not.
     pub async fn ready(&self) -> Result<()> {
         let record = self.record();
-        if let Some(why) = record.stopped.get() {
-            return Err(Error::bug(why.clone()));
+        if let Some(error) = record.halted() {
+            return Err(error);
         }
         if self.inner.tasks_ended() {
             return Err(Error::bug("a task of the record has ended unexpectedly; restart this server"));

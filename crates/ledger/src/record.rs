@@ -54,6 +54,8 @@ pub(crate) struct Record {
     pub settling: tokio::sync::Mutex<()>,
     /// Set by a batch that PostgreSQL could not take for want of its own (a full disk), cleared by the next that commits.
     pub refusing: Mutex<Option<Refusing>>,
+    /// Why nothing is written: PostgreSQL is set to lose what it commits.
+    pub undurable: Mutex<Option<Error>>,
     /// NK002 was raised: nothing more is written by this process.
     pub stopped: OnceLock<String>,
 }

@@ -33,6 +33,9 @@ pub struct Settings {
     /// How often it is looked for tables that need VACUUM or ANALYZE, and how long one such run may take.
     pub upkeep_every: Duration,
     pub upkeep_limit: Duration,
+    /// PostgreSQL may be set to lose what it commits. Tests and benches on a server that is fast and forgetful say so;
+    /// nothing else does, and no settings file can.
+    pub without_durability: bool,
     /// A test sets it wrong.
     pub wall: Wall,
     #[cfg(feature = "seeded-bugs")]
@@ -95,6 +98,7 @@ impl Default for Settings {
             expiry_every: Duration::from_secs(3_600),
             upkeep_every: Duration::from_secs(900),
             upkeep_limit: Duration::from_secs(300),
+            without_durability: false,
             wall: Wall::default(),
             #[cfg(feature = "seeded-bugs")]
             seeded_bug: None,

@@ -23,10 +23,7 @@ impl Ledger {
         if let Err(error) = prepare::check(access, &group) {
             return Err(self.denied(access, Action::Write, error).await);
         }
-        if let Some(why) = record.stopped.get() {
-            return Err(Error::bug(why.clone()));
-        }
-        record.lease.check_leading()?;
+        record.check_writing()?;
         record.offenders.check(&access.principal)?;
         // What is read at the commit can be noted only after it: not begun while notes cannot be written.
         if !group.reads.is_empty()

@@ -1,5 +1,5 @@
 //! The PostgreSQL that the tests of one process share; each takes a database of its own. It ends with the process,
-//! however that ends.
+//! however that ends. It runs without fsync: a ledger on it is opened with `without_durability`.
 
 use ledger::server::{Local, LocalOptions};
 use std::{

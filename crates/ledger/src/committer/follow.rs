@@ -51,11 +51,9 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn unavailable(record: &Record) -> Error {
-    match record.stopped.get() {
-        Some(why) => Error::bug(why.clone()),
-        None => Error::retry("record-unreachable", "PostgreSQL does not answer; nothing was written"),
-    }
+pub(crate) fn unavailable(record: &Record) -> Error {
+    let unreachable = || Error::retry("record-unreachable", "PostgreSQL does not answer; nothing was written");
+    record.halted().unwrap_or_else(unreachable)
 }
 
 async fn follow(record: &Record, waiting: &mut Waiting, pause: &mut Duration) -> Result<Won> {
@@ -72,8 +70,14 @@ async fn follow(record: &Record, waiting: &mut Waiting, pause: &mut Duration) ->
         *pause = BACK_OFF;
         erasures.look(record).await;
         let expired = watch.expired(found.epoch, found.renewals, found.lease, sent);
-        if record.stopped.get().is_none()
-            && (expired || may_skip(record, &found))
+        let free = expired || may_skip(record, &found);
+        if !free {
+            // Whoever leads has looked for itself.
+            record.undurable.lock().take();
+        }
+        if free
+            && record.stopped.get().is_none()
+            && record.is_durable(session.client()).await?
             && let Some(term) = head::bump(&session, record, found.epoch, Some(found.renewals)).await?
         {
             return Ok(Won { session, term });
@@ -102,7 +106,7 @@ impl Erasures {
 }
 
 fn refusal(record: &Record) -> Error {
-    if record.stopped.get().is_some() { unavailable(record) } else { record.lease.not_leader() }
+    record.halted().unwrap_or_else(|| record.lease.not_leader())
 }
 
 /// The wait is skipped after a clean release, when the holder was ourselves, and under the local flock.

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 /// Other processes learn this soon after the last batch how far they may read.
 const PUBLISH_AFTER: Duration = Duration::from_millis(8);
 const BEGIN_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether PostgreSQL was set otherwise meanwhile.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// How long a stopping leader goes on answering what already waits.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,8 @@ pub(crate) struct Leader<'a> {
     pub ensured: Ensured,
     /// When the last statement that renewed the lease was sent.
     pub renewed: Moment,
+    /// When PostgreSQL was last seen to keep what it commits.
+    pub looked: Moment,
     /// What `log_head.published` holds at least.
     pub written: u64,
     pub stop: watch::Receiver<bool>,
@@ -76,7 +80,8 @@ impl<'a> Leader<'a> {
         let ensured = partitions::ensure(session.client(), width, term.next, micros).await?;
         let written = term.next - 1;
         let renewed = term.sent;
-        let mut leader = Self { record, session, epoch: 0, hlc: Hlc(0), next: 0, ensured, renewed, written, stop };
+        let (looked, hlc) = (term.sent, Hlc(0));
+        let mut leader = Self { record, session, epoch: 0, hlc, next: 0, ensured, renewed, looked, written, stop };
         leader.enter(&term).await?;
         Ok(leader)
     }
@@ -109,6 +114,7 @@ impl<'a> Leader<'a> {
 
     /// Between batches: renew when due, else show other processes how far the log is published.
     async fn chores(&mut self, waiting: &mut Waiting) -> Flow {
+        self.durable().await?;
         let due = Moment::now() >= self.renewed.after(self.record.lease.renewal());
         let published = self.record.published.get();
         self.record.metrics.cache_bytes.set(self.record.cache.bytes() as u64);
@@ -157,7 +163,22 @@ impl<'a> Leader<'a> {
         Flow::Continue(())
     }
 
+    /// Its settings can be changed and loaded while it runs: nothing more is acknowledged then.
+    async fn durable(&mut self) -> Flow {
+        let now = Moment::now();
+        if now < self.looked.after(LOOK_AFTER) {
+            return Flow::Continue(());
+        }
+        self.looked = now;
+        match self.record.is_durable(self.session.client()).await {
+            Ok(false) => self.lost(Vec::new()),
+            // The next statement finds out what is wrong with the connection.
+            Ok(true) | Err(_) => Flow::Continue(()),
+        }
+    }
+
     async fn batch(&mut self, waiting: &mut Waiting) -> Flow {
+        self.durable().await?;
         let record = self.record;
         let mut jobs = waiting.batch(|job| known_conflict(record, job));
         for job in &mut jobs {

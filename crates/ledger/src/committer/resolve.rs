@@ -1,7 +1,9 @@
 //! Unknown outcomes are decided by identity (RECORD 3): bump the epoch, then look the batch up.
 
 use super::{
-    Done, Job, Member, Outcome, Step, Waiting, head,
+    Done, Job, Member, Outcome, Step, Waiting,
+    follow::unavailable,
+    head,
     lead::{Flow, Leader},
     session::Session,
 };
@@ -55,7 +57,9 @@ impl Leader<'_> {
         let mut fresh = false;
         loop {
             let waited = Moment::now().since(started);
-            if waited > PATIENCE_IN_FLIGHT {
+            // Somebody has to set PostgreSQL right first: nobody waits for that.
+            let halted = self.record.halted().is_some();
+            if waited > PATIENCE_IN_FLIGHT || halted {
                 jobs.drain(..).for_each(|job| job.answer(Outcome::Failed(outcome_unknown())));
             }
             match self.stand(&mut jobs, uuid, &mut fresh).await {
@@ -75,12 +79,8 @@ impl Leader<'_> {
                     tracing::debug!(%error, "the record is not back yet");
                 }
             }
-            if waited > PATIENCE {
-                waiting
-                    .refuse_for(pause, || {
-                        Error::retry("record-unreachable", "PostgreSQL does not answer; nothing was written")
-                    })
-                    .await;
+            if waited > PATIENCE || halted {
+                waiting.refuse_for(pause, || unavailable(self.record)).await;
             } else {
                 tokio::time::sleep(pause).await;
             }
@@ -96,6 +96,9 @@ impl Leader<'_> {
                 Err(error) => return Err(error),
             }
             *fresh = true;
+        }
+        if !self.record.is_durable(self.session.client()).await? {
+            return Err(unavailable(self.record));
         }
         let term = loop {
             if let Some(term) = head::bump(&self.session, self.record, self.epoch, None).await? {

@@ -1,7 +1,8 @@
 //! The settings file of the private server, written anew at each start.
 //!
-//! Durability is not negotiable (DESIGN 4): fsync, full_page_writes and synchronous_commit stay on. The log is
-//! terse and carries neither statements nor parameters, so that values never leak into it.
+//! Durability is not negotiable (DESIGN 4): fsync, full_page_writes and synchronous_commit stay on, whatever `own.conf`
+//! says; `ALTER SYSTEM` could still win, so the record also asks what is in force (`durability`). The log is terse and
+//! carries neither statements nor parameters, so that values never leak into it.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -19,7 +20,10 @@ const COUNTED: [(&str, &str); 3] = [
     ("pg_stat_statements.track_utility", "off"),
 ];
 
-const FIXED: [(&str, &str); 35] = [
+/// After the user's own file: not theirs to switch off. Only tests and the control of the power cut come later.
+const DURABLE: [(&str, &str); 3] = [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")];
+
+const FIXED: [(&str, &str); 32] = [
     ("listen_addresses", ""),
     ("port", "5432"),
     ("unix_socket_permissions", "0700"),
@@ -32,9 +36,6 @@ const FIXED: [(&str, &str); 35] = [
     ("huge_pages", "off"),
     ("wal_level", "replica"),
     ("wal_compression", "off"),
-    ("fsync", "on"),
-    ("full_page_writes", "on"),
-    ("synchronous_commit", "on"),
     ("max_wal_size", "4GB"),
     ("checkpoint_timeout", "15min"),
     ("checkpoint_completion_target", "0.9"),
@@ -80,6 +81,9 @@ pub(super) fn render(socket_dir: &Path, statements: bool, extra: &[(String, Stri
         line(&mut text, name, &value);
     }
     text.push_str("include_if_exists = 'own.conf'\n");
+    for (name, value) in DURABLE {
+        line(&mut text, name, value);
+    }
     for (name, value) in extra {
         line(&mut text, name, value);
     }
@@ -113,6 +117,7 @@ fn machine_bytes() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -137,8 +142,12 @@ mod tests {
 
     #[test]
     fn nothing_that_keeps_data_is_switched_off() {
-        for name in ["fsync", "full_page_writes", "synchronous_commit"] {
-            assert!(FIXED.contains(&(name, "on")), "{name}");
+        let extra = [("fsync".to_owned(), "off".to_owned())];
+        let text = render(Path::new("/tmp/socket"), &extra);
+        let own = text.find("include_if_exists").unwrap();
+        for name in crate::durability::SETTINGS {
+            assert!(text.find(&format!("{name} = 'on'\n")).unwrap() > own, "{name} comes after own.conf: {text}");
         }
+        assert!(text.ends_with("fsync = 'off'\n"), "the control of the power cut wins: {text}");
     }
 }

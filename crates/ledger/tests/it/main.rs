@@ -5,6 +5,7 @@ mod advice;
 mod clock;
 mod collector;
 mod connection;
+mod durability;
 mod erasing;
 mod expiry;
 mod groups;

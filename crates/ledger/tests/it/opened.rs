@@ -44,8 +44,12 @@ pub fn write(id: &str, op: Op, text: &str) -> Write {
 pub fn group(writes: Vec<Write>) -> Group {
     Group { writes, ..Group::default() }
 }
+/// The shared server of the tests runs without fsync.
+fn forgetful() -> Settings {
+    Settings { without_durability: true, ..Settings::default() }
+}
 pub fn quick() -> Settings {
-    Settings { lease: Duration::from_millis(1_500), change_partition: 1_000, ..Settings::default() }
+    Settings { lease: Duration::from_millis(1_500), change_partition: 1_000, ..forgetful() }
 }
 
 impl Drop for Opened {

@@ -132,6 +132,31 @@ fn a_vanished_or_foreign_record_is_refused() {
 }
 
 #[test]
+fn a_postgresql_that_would_lose_what_it_commits_is_not_written_to() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    let data = home.directory().join("record/data");
+    let own = data.join("own.conf");
+    fs::write(&own, "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n").unwrap();
+    home.up();
+    let doctor = home.run(&["doctor", "-o", "json"]).json();
+    assert_eq!(finding(&doctor, "fsync")["grade"], "ok", "own.conf cannot switch it off: {doctor}");
+    home.run(&["down"]).exits(0);
+    let system = data.join("postgresql.auto.conf");
+    let before = fs::read_to_string(&system).unwrap();
+    fs::write(&system, format!("{before}fsync = 'off'\n")).unwrap();
+    for arguments in [&["up", "--listen", "127.0.0.1:0"][..], &["up", "--detach", "--listen", "127.0.0.1:0"]] {
+        let done = home.run(arguments);
+        assert!(done.err.contains("fsync = off") && done.err.contains("postgresql.auto.conf line"), "{}", done.err);
+        refused(done, "record-not-durable");
+        assert_eq!(home.processes(), Vec::<String>::new());
+    }
+    fs::write(&system, before).unwrap();
+    home.up();
+}
+
+#[test]
 fn an_exposed_credential_is_not_used() {
     let home = Home::new();
     home.up();

@@ -27,7 +27,7 @@ impl Stand {
         let log = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
         let database = postgresql::database().await;
         let connector = Connector::new(&postgresql::url_of(&database).parse().unwrap()).unwrap();
-        let settings = Settings { change_partition: 10_000, ..Settings::default() };
+        let settings = Settings { change_partition: 10_000, without_durability: true, ..Settings::default() };
         let ledger = Ledger::open(settings, connector, Arc::clone(&keystore), Arc::clone(&log)).await.unwrap();
         let events = Events::new(&ledger, Topics::read(BUILT_IN).unwrap());
         let access = Access::new("ann", &[Role::Writer, Role::Auditor], &Tenant::new("acme").unwrap(), "test");

@@ -173,6 +173,7 @@ impl Stand {
         let settings = ledger::Settings {
             holder_url: Some(LEADER.to_owned()),
             change_partition: 10_000,
+            without_durability: true,
             ..ledger::Settings::default()
         };
         let connector = Connector::new(&database.parse().unwrap()).unwrap();
