@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn nothing_that_keeps_data_is_switched_off() {
         let extra = [("fsync".to_owned(), "off".to_owned())];
-        let text = render(Path::new("/tmp/socket"), &extra);
+        let text = render(Path::new("/tmp/socket"), true, &extra);
         let own = text.find("include_if_exists").unwrap();
         for name in crate::durability::SETTINGS {
             assert!(text.find(&format!("{name} = 'on'\n")).unwrap() > own, "{name} comes after own.conf: {text}");
