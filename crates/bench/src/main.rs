@@ -13,6 +13,7 @@ mod provenance;
 mod record;
 mod results;
 mod stand;
+mod upkeep;
 mod vectors;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Verb {
     Events(events::Arguments),
     /// The metrics copy: remote write and queries through our door against Prometheus alone.
     Metrics(metrics::Arguments),
+    /// What sustained compare-and-set leaves in the tables, with and without our settings of autovacuum.
+    Upkeep(upkeep::Arguments),
     /// PostgreSQL on a file system that forgets what was not synced.
     PowerCut(power_cut::Arguments),
     /// Whether the record is strictly serializable, seen through the HTTP API.
@@ -91,6 +94,7 @@ async fn run(verb: Verb) -> Verdict {
         Verb::Vectors(arguments) => Box::pin(vectors::run(arguments)).await,
         Verb::Events(arguments) => Box::pin(events::run(arguments)).await,
         Verb::Metrics(arguments) => Box::pin(metrics::run(arguments)).await,
+        Verb::Upkeep(arguments) => Box::pin(upkeep::run(arguments)).await,
         Verb::PowerCut(arguments) => power_cut::run(arguments).await,
         Verb::Isolation(arguments) => isolation::run(arguments).await,
         Verb::ServeDisk(arguments) => power_cut::serve(&arguments),

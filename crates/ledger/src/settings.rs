@@ -30,7 +30,7 @@ pub struct Settings {
     pub audit_months: u32,
     /// How often it is looked for expired audit rows.
     pub expiry_every: Duration,
-    /// How often it is looked for tables that need VACUUM or ANALYZE, and how long one such run may take.
+    /// How often it is looked for tables that need VACUUM or ANALYZE (`MAX`: never), and how long one such run may take.
     pub upkeep_every: Duration,
     pub upkeep_limit: Duration,
     /// PostgreSQL may be set to lose what it commits. Tests and benches on a server that is fast and forgetful say so;

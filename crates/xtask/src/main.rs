@@ -12,7 +12,7 @@ const HELP: &str = "\
 cargo x tidy            the limits that keep the code readable: arrows, SQL placement, sizes, names, error pages, claims
 cargo x test            formatting, clippy and every test of the workspace
 cargo x ci              what CI runs: test, tidy, a short drill
-cargo x bench NAME      a benchmark (record, import, audit, vectors, events, metrics), release build; writes docs/results/NAME.json
+cargo x bench NAME      a benchmark (record, import, audit, vectors, events, metrics, upkeep), release build; writes docs/results/NAME.json
 cargo x power-cut       PostgreSQL on a file system that forgets what was not synced
 cargo x isolation       the isolation checker against a running server, with kill -9 rounds
 cargo x results         writes README's results table from docs/results/

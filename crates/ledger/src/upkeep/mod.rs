@@ -65,7 +65,7 @@ pub(crate) async fn run(record: Arc<Record>, mut stop: watch::Receiver<bool>) {
             // An error means that the record is gone; the stop below ends the loop then.
             let _ = leadership.wait_for(|now| matches!(now, Leadership::Leader { .. })).await;
             let every = record.settings.upkeep_every;
-            let mut pause = every.min(FIRST);
+            let mut pause = if every == Duration::MAX { every } else { every.min(FIRST) };
             if let Err(error) = begin(&record).await {
                 tracing::debug!(%error, "the upkeep could not prepare; it goes on without");
             }
