@@ -109,9 +109,12 @@ fn shown(figure: &Figure) -> Value {
     json!({"disturbed": figure.disturbed, "samples": samples})
 }
 
+/// A number as a row shows it.
+type Told = fn(f64) -> String;
+
 fn rows(arguments: &Arguments, shipped: &Figure, defaults: &Figure) -> Vec<Row> {
     let load = format!("{:.0} s of compare-and-set at {}/s", arguments.seconds, grouped(arguments.rate));
-    let row = |what: &str, target: &str, of: fn(&Sample) -> f64, told: fn(f64) -> String, most: Option<f64>| {
+    let row = |what: &str, target: &str, of: fn(&Sample) -> f64, told: Told, most: Option<f64>| {
         let (work, target) = (format!("{what}, {load}, against PostgreSQL's defaults"), target.to_owned());
         match (shipped.over(of), defaults.over(of)) {
             (Some(ours), Some(theirs)) => {
@@ -121,9 +124,8 @@ fn rows(arguments: &Arguments, shipped: &Figure, defaults: &Figure) -> Vec<Row> 
             _ => Row::not_measured(work, target, "others used the processors"),
         }
     };
-    let (times, ms): (fn(f64) -> String, fn(f64) -> String) = (|n| format!("{n:.2} ×"), |n| format!("{n:.2} ms"));
-    let whole: fn(f64) -> String = |n| format!("{}/s", grouped(n));
-    let kilobytes: fn(f64) -> String = |n| format!("{} kB", grouped(n / 1024.0));
+    let (times, ms): (Told, Told) = (|n| format!("{n:.2} ×"), |n| format!("{n:.2} ms"));
+    let (whole, kilobytes): (Told, Told) = (|n| format!("{}/s", grouped(n)), |n| format!("{} kB", grouped(n / 1024.0)));
     vec![
         row("size of the current rows over their size before", "≤ defaults", Sample::bloat, times, Some(1.0)),
         row("size of the one head row after it", TOLD, |sample| sample.after.head as f64, kilobytes, None),

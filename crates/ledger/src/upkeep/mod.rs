@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A server that runs shorter than this leaves everything to autovacuum.
 const FIRST: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(60);
-/// A table that was not done in a whole run's time is not tried again before this.
+/// A table that was not done in half a run's time or more is not tried again before this.
 const REST: Duration = Duration::from_secs(6 * 3_600);
 
 const LOADED: &str = "SELECT current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'
@@ -119,7 +119,7 @@ async fn once(record: &Record, rests: &mut Rests) -> Result<()> {
     Ok(())
 }
 
-/// When tables may be tried again that took more than a run's time.
+/// When tables may be tried again that took more time than there was.
 #[derive(Debug, Default)]
 struct Rests(HashMap<String, Moment>);
 
@@ -151,7 +151,8 @@ impl Work<'_> {
         let mut left = 0;
         for (table, what) in &due {
             let whole = self.remaining();
-            if whole.is_zero() || !rests.allow(&table.name) {
+            // Begun with less it could end for want of time alone, and would be taken for too large.
+            if whole < self.record.settings.upkeep_limit / 2 || !rests.allow(&table.name) {
                 left += 1;
                 continue;
             }
@@ -160,8 +161,7 @@ impl Work<'_> {
             if ended != Ended::Done {
                 left += 1;
             }
-            // Only one that had most of a run for itself is known to need more than that.
-            if ended == Ended::CutShort && whole > self.record.settings.upkeep_limit / 2 {
+            if ended == Ended::CutShort {
                 rests.0.insert(table.name.clone(), Moment::now().after(REST));
             }
         }

@@ -52,6 +52,13 @@ async fn garbage_that_autovacuum_leaves_is_vacuumed_and_parents_are_analysed() {
 
 /// An ANALYZE of the resources that takes for ever: an index over an expression that sleeps, over rows nobody writes.
 async fn endless_analyze(opened: &Opened) {
+    let begun = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'nephkeep upkeep'
+        AND datname = current_database() AND query LIKE '%resource%' AND wait_event = 'PgSleep')";
+    make_endless(opened).await;
+    until(opened, begun).await;
+}
+
+async fn make_endless(opened: &Opened) {
     let endless = "ALTER TABLE nephkeep.resource SET (autovacuum_enabled = false);
         CREATE FUNCTION public.nap(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
         CREATE INDEX naps ON nephkeep.resource (public.nap(n)) WHERE kind = 99;
@@ -61,9 +68,6 @@ async fn endless_analyze(opened: &Opened) {
             AS 'BEGIN PERFORM pg_sleep(3600); RETURN $1; END';
         SELECT pg_stat_force_next_flush()";
     opened.sql().await.batch_execute(endless).await.unwrap();
-    let begun = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'nephkeep upkeep'
-        AND datname = current_database() AND query LIKE '%resource%' AND wait_event = 'PgSleep')";
-    until(opened, begun).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,16 +88,17 @@ async fn the_upkeep_blocks_no_write_and_gives_way_to_whoever_waits_for_its_lock(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_the_upkeep_ends_when_its_time_is_over_and_says_what_is_left() {
-    let settings = Settings { upkeep_limit: Duration::from_secs(1), ..eager() };
+    let settings = Settings { upkeep_limit: Duration::from_secs(4), ..eager() };
     let opened = Opened::on(crate::shared::database().await, settings).await;
     let metrics = opened.ledger.metrics();
-    endless_analyze(&opened).await;
+    make_endless(&opened).await;
     counted(|| metrics.upkeep_cut_short.get()).await;
     counted(|| metrics.upkeep_waiting.get()).await;
     let (cut, runs) = (metrics.upkeep_cut_short.get(), metrics.upkeep_runs.get());
     // It rests; the others are looked after.
     counted(|| metrics.upkeep_runs.get().saturating_sub(runs + 2)).await;
     assert_eq!(metrics.upkeep_cut_short.get(), cut);
+    assert!(metrics.upkeep_waiting.get() >= 1);
     opened.ledger.close().await;
 }
 
