@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit_log;
+mod clock;
 mod events;
 mod home;
 mod import;

@@ -33,6 +33,7 @@ pub struct Wall(Arc<AtomicI64>);
 
 impl Wall {
     /// Microseconds since 1970; a clock before 1970 reads as 0 and the hybrid clock goes on from its last value.
+    #[allow(clippy::disallowed_methods, reason = "here the wall clock is read")]
     pub(crate) fn micros(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX).saturating_add_signed(self.0.load(Relaxed))

@@ -6,6 +6,7 @@ mod background;
 mod bootstrap;
 mod cli;
 mod client;
+mod clock;
 mod continuity;
 mod credential;
 mod doctor;

@@ -80,7 +80,7 @@ impl Held {
             began: began(pid).unwrap_or_default(),
             url: url.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: jiff::Timestamp::now().to_string(),
+            started: crate::clock::wall().to_string(),
         };
         layout::write_private(&self.file, &serde_json::to_vec(&running)?)
     }

@@ -4,6 +4,7 @@
 //! hold of a resource. The shaper is the only place where that is said: the pump, `verify` and `rebuild` all use it, so
 //! a copy is compared with what the record would make of it today.
 
+mod clock;
 mod compare;
 mod copy;
 pub mod counters;

@@ -5,6 +5,7 @@ use model::{Error, Result};
 use std::time::Instant;
 
 #[must_use]
+#[allow(clippy::disallowed_methods, reason = "here the wall clock is read")]
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }

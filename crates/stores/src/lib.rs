@@ -4,6 +4,7 @@
 //! carry theirs, and its digests are computed from what it holds.
 
 pub mod change;
+mod clock;
 pub mod digest;
 pub mod embed;
 pub mod faulty;

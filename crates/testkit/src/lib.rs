@@ -1,5 +1,6 @@
 //! What tests share: never part of a release.
 
+mod clock;
 #[allow(clippy::unwrap_used, reason = "a test that is asked nonsense fails")]
 pub mod embedder;
 #[allow(clippy::unwrap_used, reason = "a test that cannot ask its database fails")]

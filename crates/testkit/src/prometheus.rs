@@ -30,7 +30,7 @@ pub async fn ready(tier: &Tier) {
 
 #[must_use]
 pub fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    crate::clock::wall().as_millisecond()
 }
 
 #[derive(Clone, PartialEq, Message)]

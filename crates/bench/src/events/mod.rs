@@ -146,6 +146,6 @@ pub async fn run(arguments: Arguments) -> Verdict {
 
 /// How long ago a moment of the log's clock was.
 fn since(micros: u64) -> std::time::Duration {
-    let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
+    let now = u64::try_from(crate::clock::wall().as_microsecond()).unwrap_or(0);
     std::time::Duration::from_micros(now.saturating_sub(micros))
 }

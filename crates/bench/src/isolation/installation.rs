@@ -266,7 +266,7 @@ fn signal(pid: i32, signal: Signal) {
 fn free_port() -> Result<SocketAddr> {
     let width = u64::from(PORTS.end - PORTS.start);
     let mut random = adya::r#gen::Rng::new(
-        u64::from(std::process::id()) ^ u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()),
+        u64::from(std::process::id()) ^ u64::from(crate::clock::wall().subsec_nanosecond().unsigned_abs()),
     );
     for _ in 0..200 {
         let port = PORTS.start + u16::try_from(random.below(width)).unwrap_or_default();

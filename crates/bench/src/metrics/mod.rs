@@ -92,7 +92,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
         return results::conclude("metrics", facts, json!({}), &rows, arguments.writes());
     };
     let series = Arc::new(sender::made_up(arguments.series));
-    let now_ms = jiff::Timestamp::now().as_millisecond() / HOUR_MS * HOUR_MS;
+    let now_ms = crate::clock::wall().as_millisecond() / HOUR_MS * HOUR_MS;
     let new = now_ms - DAY_MS;
     let old = new - arguments.days * DAY_MS;
 

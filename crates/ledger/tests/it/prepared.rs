@@ -32,7 +32,7 @@ async fn counting() -> Option<(Opened, Client)> {
     let name = config.get_dbname().unwrap();
     let loaded = "SELECT current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'";
     if !sql.query_one(loaded, &[]).await.unwrap().get::<_, bool>(0) {
-        println!("skipped, this PostgreSQL has no pg_stat_statements");
+        testkit::skipped::skipped("this PostgreSQL has no pg_stat_statements");
         return None;
     }
     let count = format!(

@@ -67,7 +67,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
             told(global, call.maybe("time", verb.at.map(seconds))).await
         }
         Verb::Range(verb) => {
-            let end = verb.until.unwrap_or_else(Timestamp::now);
+            let end = verb.until.unwrap_or_else(crate::clock::wall);
             let start = end.checked_sub(verb.last).map_err(|error| {
                 let what = "the range begins before any time that can be told";
                 Error::invalid("parameter-malformed", what).with("parameter", "last").caused_by(error)

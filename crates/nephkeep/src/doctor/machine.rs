@@ -5,9 +5,10 @@ use crate::{
     layout::Layout,
     settings::{Record, Settings},
 };
+use jiff::Timestamp;
 use ledger::server::{Binaries, Local};
 use rustix::process::{Resource, getrlimit};
-use std::{fs, time::SystemTime};
+use std::fs;
 
 const FILES_MIN: u64 = 4096;
 
@@ -44,13 +45,14 @@ pub fn open_files() -> Finding {
 pub fn clock(layout: &Layout) -> Finding {
     let newest = [layout.settings(), layout.log(), layout.lock()];
     let newest = newest.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).max();
-    let now = SystemTime::now();
-    match newest.and_then(|newest| newest.duration_since(now).ok()).filter(|ahead| ahead.as_secs() > 2) {
+    let now = crate::clock::wall();
+    let newest = newest.and_then(|newest| Timestamp::try_from(newest).ok());
+    match newest.map(|newest| newest.duration_since(now)).filter(|ahead| ahead.as_secs() > 2) {
         Some(ahead) => Finding::warn(
             "clock",
             format!("the clock stands {} s before the newest file of the directory", ahead.as_secs()),
             "set the clock, and let NTP hold it; log positions stay right meanwhile",
         ),
-        None => Finding::ok("clock", jiff::Timestamp::now().to_string()),
+        None => Finding::ok("clock", now.to_string()),
     }
 }

@@ -10,6 +10,7 @@ use super::{
     wire::{Answer, Connection, Failed},
     work::{self, INTENTS, Request, Target, Work},
 };
+use crate::clock::wall_micros;
 use model::{Error, Result};
 use std::{
     net::SocketAddr,
@@ -18,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::task::JoinSet;
 
@@ -127,7 +128,7 @@ async fn prepare(load: &Load, acks: Option<&Writer>) -> Result<Vec<Key>> {
         let key = work::marker(load.seed, number);
         let request =
             Request { method: "POST", path: INTENTS, if_match: None, idempotency_key: Some(&key), body: &body };
-        let sent_us = now_us();
+        let sent_us = wall_micros();
         let answer =
             connection.ask(&request.bytes(&load.target)).await.map_err(|error| failed(format!("{error:?}")))?;
         if answer.status != 201 {
@@ -143,11 +144,6 @@ async fn prepare(load: &Load, acks: Option<&Writer>) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
 fn line(request: &Request<'_>, told: Told, numbers: (u64, u32), sent_us: u64, answer: Option<&Answer>) -> Line {
     let id = answer.and_then(|answer| answer.header("location")).and_then(|place| place.rsplit('/').next());
     Line {
@@ -159,7 +155,7 @@ fn line(request: &Request<'_>, told: Told, numbers: (u64, u32), sent_us: u64, an
         position: answer.and_then(|answer| answer.header("ledger-position")).map(str::to_owned),
         body_digest: request.body_digest(),
         sent_us,
-        heard_us: now_us(),
+        heard_us: wall_micros(),
     }
 }
 
@@ -302,7 +298,7 @@ impl Worker {
         let bytes = request.bytes(&shared.load.target);
         let mut in_doubt = false;
         for attempt in 0.. {
-            let sent_us = now_us();
+            let sent_us = wall_micros();
             let asked = match attempt {
                 0 => self.send_first(&bytes, arrival.number).await,
                 _ => self.ask(&bytes).await,

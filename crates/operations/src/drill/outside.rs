@@ -14,7 +14,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -23,11 +23,6 @@ use tokio::{
 };
 
 const POLL: Duration = Duration::from_millis(20);
-
-pub(super) fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
 
 pub(super) fn failed(what: impl Into<String>) -> Error {
     Error::retry("drill-failed", what)

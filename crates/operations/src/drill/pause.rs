@@ -6,13 +6,14 @@
 
 use super::{
     faults,
-    outside::{Outside, failed, now_us},
+    outside::{Outside, failed},
     report::{self, Report, Round},
     run::{Plan, RECOVERY_LIMIT, look, told},
     site::Site,
     wire::Connection,
     work::{Request, Target},
 };
+use crate::clock::wall_micros;
 use ledger::server::{Local, LocalOptions};
 use model::Result;
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub struct Pair {
 }
 
 pub async fn run(plan: &Plan, pair: &mut Pair, tell: &(dyn Fn(String) + Sync)) -> Result<Report> {
-    let began = jiff::Timestamp::now().to_string();
+    let began = crate::clock::wall().to_string();
     tell("starting a nephkeep of its own, then two servers on its record".into());
     pair.first.start().await?;
     pair.first.stop().await?;
@@ -80,7 +81,7 @@ async fn pause_once(plan: &Plan, (round, before): (u32, u64), pair: &Pair, loads
     let acknowledged_in_all = loads[0].acknowledged()? + loads[1].acknowledged()?;
     let pid = pair.servers[old].pid().ok_or_else(|| failed("the leader is not running"))?;
     faults::pause(pid);
-    let at_us = now_us();
+    let at_us = wall_micros();
     let heard_us = loads[1 - old].heard_after(at_us, RECOVERY_LIMIT).await;
     // It goes on in any case, while the new leader writes.
     faults::resume(pid);

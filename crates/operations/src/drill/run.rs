@@ -2,11 +2,12 @@
 
 use super::{
     faults,
-    outside::{Orders, Outside, failed, now_us},
+    outside::{Orders, Outside, failed},
     report::{self, Report, Round},
     site::Site,
     work::scatter,
 };
+use crate::clock::wall_micros;
 use ledger::{
     connection::{Connector, RecordUrl},
     read::{inspect::inspect, reconcile::reconcile},
@@ -104,7 +105,7 @@ impl Plan {
 
 /// Runs one drill on a site that it starts; the caller removes the directory. `tell` hears how it goes.
 pub async fn run(plan: &Plan, site: &mut Site, tell: &(dyn Fn(String) + Sync)) -> Result<Report> {
-    let began = jiff::Timestamp::now().to_string();
+    let began = crate::clock::wall().to_string();
     tell("starting a nephkeep of its own".into());
     site.start().await?;
     let target = site.target()?;
@@ -145,10 +146,10 @@ pub(super) fn told(plan: &Plan, done: &Round) -> String {
 async fn break_once(drill: Drill, round: u32, before: u64, site: &mut Site, load: &mut Outside) -> Result<Round> {
     let acknowledged_in_all = load.acknowledged()?;
     let (processes, at_us) = match drill {
-        Drill::KillDatabase => (faults::kill_database(&site.layout.record), now_us()),
+        Drill::KillDatabase => (faults::kill_database(&site.layout.record), wall_micros()),
         Drill::KillServer => {
             site.kill().await?;
-            let at_us = now_us();
+            let at_us = wall_micros();
             site.start().await?;
             (1, at_us)
         }

@@ -62,7 +62,7 @@ impl Horizon {
             return Ok(n);
         }
         let span = SignedDuration::from_hours(24 * i64::from(days));
-        let before = Timestamp::now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
+        let before = crate::clock::wall().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
         let n = match u64::try_from(before.as_microsecond()) {
             Ok(micros) => ledger.position_before(micros).await?.map_or(0, |position| position.n),
             Err(_) => 0,

@@ -72,7 +72,7 @@ impl Answers {
             }
             let node = tree.node_mut(id)?;
             change(node);
-            node.attributes.changed = SystemTime::now();
+            node.attributes.changed = crate::clock::file_time();
             attr(id, node)
         })
     }
@@ -83,7 +83,7 @@ impl Answers {
 }
 
 fn attributes(request: &Request, kind: FileType, mode: u32) -> Attributes {
-    let now = SystemTime::now();
+    let now = crate::clock::file_time();
     let mode = u16::try_from(mode & 0o7777).unwrap_or(0o600);
     Attributes { kind, mode, uid: request.uid(), gid: request.gid(), modified: now, accessed: now, changed: now }
 }
@@ -111,7 +111,7 @@ fn attr(id: u64, node: &Node) -> Done<FileAttr> {
 }
 
 fn control_attr() -> FileAttr {
-    let now = SystemTime::now();
+    let now = crate::clock::file_time();
     FileAttr {
         ino: INodeNo(CONTROL_INODE),
         size: 0,
@@ -134,7 +134,7 @@ fn control_attr() -> FileAttr {
 fn moment(time: TimeOrNow) -> SystemTime {
     match time {
         TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
+        TimeOrNow::Now => crate::clock::file_time(),
     }
 }
 

@@ -91,7 +91,7 @@ impl Node {
 impl Tree {
     #[must_use]
     pub fn new(names: Names) -> Self {
-        let now = SystemTime::now();
+        let now = crate::clock::file_time();
         let attributes = Attributes {
             kind: FileType::Directory,
             mode: 0o777,
@@ -269,13 +269,13 @@ impl Tree {
 
     pub fn write(&mut self, id: u64, offset: u64, data: &[u8]) -> Done {
         self.file_mut(id)?.write(offset, data);
-        self.node_mut(id)?.attributes.modified = SystemTime::now();
+        self.node_mut(id)?.attributes.modified = crate::clock::file_time();
         Ok(())
     }
 
     pub fn resize(&mut self, id: u64, size: u64) -> Done {
         self.file_mut(id)?.resize(size);
-        self.node_mut(id)?.attributes.modified = SystemTime::now();
+        self.node_mut(id)?.attributes.modified = crate::clock::file_time();
         Ok(())
     }
 

@@ -161,7 +161,7 @@ pub async fn recover(global: &Global, verb: &Recover) -> Outcome {
 /// A server does this for what goes through it; here nothing runs, so the log is opened for one entry.
 async fn record(settings: &Settings, action: &str) -> Result<()> {
     let log = TransparencyLog::open_with(&settings.audit())?;
-    let micros = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
+    let micros = u64::try_from(crate::clock::wall().as_microsecond()).unwrap_or(0);
     let entry = Entry::Act {
         hlc: Hlc::from_micros(micros).0,
         principal: "owner-of-the-directory".into(),

@@ -190,6 +190,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let wait = at.duration_since(jiff::Timestamp::now());
+    let wait = at.duration_since(crate::clock::wall());
     Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
 }
