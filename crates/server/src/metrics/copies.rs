@@ -67,7 +67,8 @@ impl Collector for CopyMetrics {
         })?;
         self.vectors(e)?;
         let asked = || copies.iter().filter_map(|copy| Some(([("copy", copy.name)], copy.embedded?)));
-        let counters: [(&str, fn(&Embedded) -> u64); 3] = [
+        type Count = fn(&Embedded) -> u64;
+        let counters: [(&str, Count); 3] = [
             ("nephkeep_embedder_texts", |embedded| embedded.asked),
             ("nephkeep_embedder_kept", |embedded| embedded.kept),
             ("nephkeep_embedder_failures", |embedded| embedded.failed),

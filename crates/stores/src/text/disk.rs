@@ -33,10 +33,13 @@ const LARGE: [&str; 2] = ["idx", "store"];
 /// The engine's list of its files.
 const LIST: &str = ".managed.json";
 
+/// By path, as long as the engine holds them.
+type Kept = HashMap<PathBuf, Weak<InMemory>>;
+
 #[derive(Debug, Clone)]
 pub struct Disk {
     root: PathBuf,
-    kept: Option<Arc<Mutex<HashMap<PathBuf, Weak<InMemory>>>>>,
+    kept: Option<Arc<Mutex<Kept>>>,
     full: Arc<AtomicBool>,
 }
 
