@@ -13,6 +13,7 @@ mod doctor;
 mod embedder;
 mod exit;
 mod import;
+mod indexes;
 mod initialise;
 mod input;
 mod keystore;

@@ -6,6 +6,7 @@
 use crate::{
     embedder::{self, Choice},
     exit::Outcome,
+    indexes::{self, Indexes},
     layout::{self, Layout},
     running,
 };
@@ -68,6 +69,7 @@ pub struct Settings {
     pub objects: PathBuf,
     pub vectors: PathBuf,
     pub text: PathBuf,
+    pub indexes: Indexes,
     pub metrics: Place,
     /// The Prometheus program; searched for when not said.
     pub prometheus: Option<PathBuf>,
@@ -107,6 +109,8 @@ struct Draft {
     /// Not of the file.
     #[serde(skip)]
     embedder_key: Option<String>,
+    #[serde(default)]
+    vectors: indexes::Draft,
     #[serde(default)]
     events: Events,
     #[serde(default)]
@@ -277,7 +281,7 @@ impl Draft {
                 "NEPHKEEP_TOPICS" => self.events.topics = Some(value),
                 "NEPHKEEP_PG_BIN" => self.postgresql.bin = Some(value),
                 embedder::KEY_VARIABLE => self.embedder_key = Some(value),
-                other if self.embedder.take(other, &value)? => {}
+                other if self.embedder.take(other, &value)? || self.vectors.take(other, &value)? => {}
                 other if OTHER_VARIABLES.contains(&other) => {}
                 other => {
                     let what =
@@ -308,6 +312,7 @@ impl Draft {
             objects: directory("stores.objects", &self.stores.objects, "file", base)?,
             vectors: directory("stores.vectors", vectors, "file", base)?,
             text: directory("stores.text", text, "file", base)?,
+            indexes: self.vectors.settle()?,
             metrics,
             scrape_every_s: scrape_seconds(self.metrics.scrape_seconds)?,
             prometheus: self.metrics.prometheus.as_deref().map(at),

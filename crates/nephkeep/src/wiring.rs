@@ -8,6 +8,7 @@ use crate::{
     bootstrap, continuity,
     embedder::Choice,
     exit::{Failure, Outcome},
+    indexes::Indexes,
     keystore,
     layout::{self, Layout},
     metrics, recovery,
@@ -32,7 +33,7 @@ use stores::{
     Projection,
     metrics::Tier,
     text::TextCopy,
-    vectors::{Basis, CopyKeys, Policy, VectorCopy},
+    vectors::{Basis, CopyKeys, VectorCopy},
 };
 
 #[derive(Debug)]
@@ -145,15 +146,17 @@ struct Open {
 /// keep the record from being served.
 fn relay(settings: &Settings, ledger: &Ledger, keystore: &Arc<Keystore>) -> Result<Arc<Relay>> {
     let keys: Arc<dyn CopyKeys> = Arc::new(KeystoreKeys(Arc::clone(keystore)));
+    let Indexes { policy, recall } = settings.indexes;
     let engine: Engine = Arc::new(move |directory, embedder| {
         let (model, dimensions, keys) = (embedder.model().into(), embedder.dimensions(), Arc::clone(&keys));
-        VectorCopy::new(directory, Basis { model, dimensions, keys, policy: Policy::default() })
+        VectorCopy::new(directory, Basis { model, dimensions, keys, policy })
     });
     let embedders = [Some(&settings.embedder), settings.next_embedder.as_ref()];
     let embedders = embedders.into_iter().flatten().map(Choice::embedder).collect::<Result<_>>()?;
     let texts: Vec<(Arc<dyn Projection>, Arc<dyn Shaper>)> =
         vec![(TextCopy::new(&settings.text, ()), Arc::new(ToTexts))];
-    Relay::with_vectors(ledger, Slots::new(&settings.vectors, engine), embedders, texts).map(Arc::new)
+    let relay = Relay::with_vectors(ledger, Slots::new(&settings.vectors, engine), embedders, texts)?;
+    Ok(Arc::new(relay.with_recall(recall)))
 }
 
 /// The event tier: the record's own log under a policy of topics.

@@ -14,6 +14,7 @@ pub mod knowledge;
 pub mod measures;
 mod migration;
 mod rebuild;
+pub mod recall;
 mod sealing;
 pub mod search;
 mod slots;
@@ -64,6 +65,7 @@ pub struct Relay {
     searched: RwLock<Option<Arc<Copy>>>,
     migration: Option<Migration>,
     queries: Arc<measures::Queries>,
+    recall: Arc<recall::Monitor>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -83,6 +85,7 @@ impl Relay {
             searched: RwLock::new(searched),
             migration: None,
             queries: Arc::default(),
+            recall: Arc::new(recall::Monitor::new(recall::Settings::default())),
             stop: watch::Sender::new(false),
             tasks: Mutex::default(),
         }
@@ -113,7 +116,15 @@ impl Relay {
     pub fn start(&self) {
         self.copies.read().iter().for_each(Copy::launch);
         let cleaned = cleaned(self.ledger.clone(), Arc::clone(&self.copies), self.stop.subscribe());
-        self.tasks.lock().push(tokio::spawn(cleaned));
+        let (recall, ledger, mut stop) = (Arc::clone(&self.recall), self.ledger.clone(), self.stop.subscribe());
+        let watched = async move {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = recall.run(ledger) => {}
+            }
+        };
+        self.tasks.lock().extend([tokio::spawn(cleaned), tokio::spawn(watched)]);
     }
 
     /// Removes stored vectors that no document needs; how many. Runs once a day where this server leads.
@@ -176,6 +187,19 @@ impl Relay {
         }
         let left = CleanUp { ledger: &self.ledger, shapers: Vec::new() }.of_erased().await;
         first.map_or(left.map(drop), |error| Err(error.with("copies", failed.join(", "))))
+    }
+
+    /// With other settings of the recall monitor.
+    #[must_use]
+    pub fn with_recall(mut self, settings: recall::Settings) -> Self {
+        self.recall = Arc::new(recall::Monitor::new(settings));
+        self
+    }
+
+    /// Whether searches find what there is.
+    #[must_use]
+    pub fn recall(&self) -> &Arc<recall::Monitor> {
+        &self.recall
     }
 
     /// How long searches of the vector index took.

@@ -59,8 +59,8 @@ pub async fn search(relay: &Relay, ledger: &Ledger, access: &Access, question: &
     let (vectors, embedder) = relay.searched()?;
     let (model, described) = (embedder.model().to_owned(), embedder.described());
     let (tenant, asked) = (access.tenant.clone(), question.clone());
-    let queries = Arc::clone(relay.queries());
-    let ask = move |search: &Search<'_>| queries.timed(|| vectors.search(&tenant, search));
+    let (queries, recall) = (Arc::clone(relay.queries()), Arc::clone(relay.recall()));
+    let ask = move |search: &Search<'_>| queries.timed(|| recall.search(&vectors, &tenant, search));
     let hits = blocking(move || look(ask, &*embedder, &asked)).await?;
     let mut answer = Answer { passages: Vec::new(), model, embedder: described, overtaken: 0, unreadable: 0 };
     let mut found = BTreeMap::new();
@@ -168,7 +168,6 @@ fn look(
         return Err(Error::invalid("attribute-value", rule).with("field", "text"));
     }
     let filter = Filter { class_max: question.class_max, source: question.source.clone() };
-    let rescore = RESCORE.max(question.limit * 2);
-    let search = Search { vector, limit: question.limit, rescore, ef: EF.max(rescore), filter: &filter };
-    ask(&search)
+    // Its effort is the tenant's, which the monitor knows.
+    ask(&Search { vector, limit: question.limit, rescore: RESCORE, ef: EF, filter: &filter })
 }

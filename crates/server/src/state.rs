@@ -4,7 +4,7 @@ use crate::{
     http::prometheus::Gates,
     identity::Authenticator,
     limits::Limits,
-    metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, Postgresql, RecordMetrics},
+    metrics::{CopyMetrics, DocumentMetrics, Documents, Metrics, Postgresql, RecallMetrics, RecordMetrics},
     sinks::Sender,
 };
 use audit::TransparencyLog;
@@ -70,6 +70,7 @@ impl App {
             events: Arc::clone(&parts.events),
         };
         let copies = CopyMetrics { relay: Arc::clone(&parts.relay), series: Arc::clone(&parts.series) };
+        let recall = RecallMetrics(Arc::clone(&parts.relay));
         let documents = Arc::<Documents>::default();
         let postgresql = Postgresql::new(&parts.ledger);
         Self(Arc::new(Inner {
@@ -85,7 +86,8 @@ impl App {
                 .with(counted)
                 .with(copies)
                 .with(postgresql.shown())
-                .with_tenants(DocumentMetrics(Arc::clone(&documents))),
+                .with_tenants(DocumentMetrics(Arc::clone(&documents)))
+                .with_tenants(recall),
             documents,
             postgresql,
             sinks,

@@ -1,6 +1,9 @@
 //! The index alone, in process, one search at a time. A large set is scanned by several threads even so.
 
-use super::corpus::Corpus;
+use super::{
+    corpus::Corpus,
+    graph::{self, Graphed},
+};
 use crate::results::{Row, grouped, p95};
 use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
 use operations::drill::work::scatter;
@@ -13,10 +16,11 @@ use stores::{
 };
 
 const DIMENSIONS: usize = 384;
-const LIMIT: usize = 10;
+pub const LIMIT: usize = 10;
 const RESCORE: usize = 50;
 const BATCH: usize = 1_000;
-/// The exact answer reads every vector: of the large set only so many questions are compared.
+/// The exact answer reads every vector: of the large set only so many questions are compared. So few searches give a
+/// tenant no graph yet.
 const LARGE_QUESTIONS: usize = 20;
 
 #[derive(Debug)]
@@ -115,7 +119,7 @@ fn basis(model: &Arc<str>) -> Basis {
     Basis { model: Arc::clone(model), dimensions: DIMENSIONS, keys: Arc::new(OneKey), policy: Policy::default() }
 }
 
-const ALL: Filter = Filter { class_max: Class::Confidential, source: None };
+pub const ALL: Filter = Filter { class_max: Class::Confidential, source: None };
 
 pub fn passages(root: &Path, corpus: &Corpus) -> Result<Measured> {
     let (embedder, tenant) = (HashEmbedder, Tenant::new("bench")?);
@@ -132,7 +136,7 @@ pub fn passages(root: &Path, corpus: &Corpus) -> Result<Measured> {
     let applied_per_second = apply(&index, changes)?;
     let questions: Vec<&str> = corpus.questions.iter().map(|(text, _)| text.as_str()).collect();
     let asked = embedder.embed(&questions)?;
-    let mut measured = compared(&index, &tenant, &asked)?;
+    let mut measured = compared(&index, &tenant, &asked, EF)?;
     (measured.embedded_per_second, measured.applied_per_second) = (embedded_per_second, applied_per_second);
     let (mut first, mut ten, mut rank) = (0.0, 0.0, 0.0);
     for (vector, (_, answers)) in asked.iter().zip(&corpus.questions) {
@@ -150,9 +154,9 @@ pub fn passages(root: &Path, corpus: &Corpus) -> Result<Measured> {
 }
 
 /// Clustered vectors of length 1; harsher than text.
-pub fn made_up(root: &Path, count: usize) -> Result<Measured> {
+pub fn made_up(root: &Path, count: usize) -> Result<(Measured, Graphed)> {
     let (tenant, model): (Tenant, Arc<str>) = (Tenant::new("bench")?, "made-up".into());
-    let index = VectorIndex::open(root, &basis(&model))?;
+    let index = VectorIndex::open(root, &Basis { policy: graph::policy(), ..basis(&model) })?;
     let begun = Instant::now();
     for from in (0..count).step_by(BATCH) {
         let some = from..(from + BATCH).min(count);
@@ -161,9 +165,9 @@ pub fn made_up(root: &Path, count: usize) -> Result<Measured> {
     }
     let applied_per_second = count as f64 / begun.elapsed().as_secs_f64();
     let asked: Vec<Vec<f32>> = (0..LARGE_QUESTIONS).map(|n| vector((count + n * 7) as u64)).collect();
-    let mut measured = compared(&index, &tenant, &asked)?;
+    let mut measured = compared(&index, &tenant, &asked, EF)?;
     measured.applied_per_second = applied_per_second;
-    Ok(measured)
+    Ok((measured, graph::graphed(&index, &tenant, count)?))
 }
 
 fn apply(index: &VectorIndex, changes: Vec<CopyChange>) -> Result<f64> {
@@ -177,7 +181,7 @@ fn apply(index: &VectorIndex, changes: Vec<CopyChange>) -> Result<f64> {
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
-fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>]) -> Result<Measured> {
+pub fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>], ef: usize) -> Result<Measured> {
     let mut measured = Measured {
         times_ms: Vec::with_capacity(asked.len()),
         shared: 0,
@@ -189,7 +193,7 @@ fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>]) -> Result<
         stats: index.stats(),
     };
     for vector in asked {
-        let search = Search { vector, limit: LIMIT, rescore: RESCORE, ef: EF, filter: &ALL };
+        let search = Search { vector, limit: LIMIT, rescore: RESCORE, ef, filter: &ALL };
         let begun = Instant::now();
         let near = index.search(tenant, &search)?;
         measured.times_ms.push(begun.elapsed().as_secs_f64() * 1_000.0);
@@ -202,7 +206,7 @@ fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>]) -> Result<
     Ok(measured)
 }
 
-fn vector(seed: u64) -> Vec<f32> {
+pub fn vector(seed: u64) -> Vec<f32> {
     let (own, centre) = (seed.wrapping_mul(0x5851_f42d_4c95_7f2d), seed % 1_000);
     let roll = |seed: u64, n: u64| (scatter(seed, n) >> 40) as f32 / (1 << 24) as f32 - 0.5;
     let raw: Vec<f32> = (0..DIMENSIONS as u64).map(|n| roll(centre, n) + 0.8 * roll(own, n)).collect();

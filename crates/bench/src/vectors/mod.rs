@@ -8,6 +8,7 @@
 
 mod corpus;
 mod door;
+mod graph;
 mod kept;
 mod local;
 
@@ -58,8 +59,9 @@ pub async fn run(arguments: Arguments) -> Verdict {
     }
     if arguments.large > 0 {
         let (root, count) = (place.path().join("large"), arguments.large);
-        let measured = apart(move || local::made_up(&root, count)).await?;
+        let (measured, graphed) = apart(move || local::made_up(&root, count)).await?;
         details["large"] = measured.details();
+        details["large_graph"] = graphed.details();
         let (p95, recall) = (measured.p95_ms(), measured.recall());
         rows.push(Row::new(
             format!(
@@ -70,6 +72,7 @@ pub async fn run(arguments: Arguments) -> Verdict {
             format!("P95 {p95:.1} ms, recall@10 {recall:.4}, questions without any {}", measured.without_any),
             p95 <= 50.0 && recall >= 0.97,
         ));
+        rows.extend(graphed.rows());
     }
     results::conclude("vectors", facts, details, &rows, !arguments.no_write)
 }

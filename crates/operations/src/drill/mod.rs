@@ -10,6 +10,7 @@ pub mod faults;
 pub mod gather;
 pub mod latency;
 pub mod load;
+pub mod low_recall;
 mod outside;
 pub mod pause;
 pub mod report;

@@ -29,7 +29,11 @@ impl CopyMetrics {
         let name = "nephkeep_vectors_query_seconds";
         let mut metric = e.encode_descriptor(name, Contract::ours().help(name), None, MetricType::Histogram)?;
         metric.encode_histogram::<Bare>(micros as f64 / 1e6, counts.iter().sum(), &buckets, None)?;
+        let name = "nephkeep_vectors_recall_skipped";
+        let metric = e.encode_descriptor(name, Contract::ours().help(name), None, MetricType::Counter)?;
+        ConstCounter::new(self.relay.recall().skipped()).encode(metric)?;
         let Ok(vectors) = self.relay.vectors() else { return Ok(()) };
+        gauge(e, "nephkeep_vectors_graph_bytes", vectors.explained(None).iter().map(|of| of.graph_bytes as u64).sum())?;
         let stats = vectors.stats();
         gauge(e, "nephkeep_vectors_documents", stats.documents as u64)?;
         gauge(e, "nephkeep_vectors_stored", stats.vectors as u64)?;

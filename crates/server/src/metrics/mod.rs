@@ -3,11 +3,13 @@
 mod copies;
 mod documents;
 mod postgresql;
+mod recall;
 mod record;
 
 pub use copies::CopyMetrics;
 pub use documents::{DocumentMetrics, Documents};
 pub use postgresql::{Postgresql, PostgresqlMetrics};
+pub use recall::RecallMetrics;
 pub use record::RecordMetrics;
 
 use prometheus_client::{

@@ -9,7 +9,7 @@ use super::{
     policy::Policy,
     seal::{Bound, CopyKeys, Seal},
     search::{Explained, Hit, Search, Stats, VectorSearch},
-    table::{Document, Reading, Table},
+    table::{Document, Reading, Table, rank},
     writing::Writer,
 };
 use crate::{
@@ -30,6 +30,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+/// Rows of an exact search between which others have their turn.
+const EXACT_ROWS: usize = 1 << 10;
 
 /// What every generation of an index is made on.
 #[derive(Debug, Clone)]
@@ -272,12 +275,34 @@ impl Projection for VectorIndex {
 
 impl VectorSearch for VectorIndex {
     fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
-        let hits = self.look(tenant, search, Table::search)?;
+        let hits = self.look(tenant, search)?;
         self.tend(tenant);
         Ok(hits)
     }
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
-        self.look(tenant, search, Table::search_exact)
+        self.check(&self.header.model, search.vector)?;
+        let (mut from, mut numbering, mut best) = (0, None, Vec::new());
+        loop {
+            let contents = self.contents.read();
+            let Some(table) = contents.tables.get(tenant) else { return Ok(Vec::new()) };
+            if numbering.replace(table.numbering).is_some_and(|before| before != table.numbering) {
+                // The file was written anew, and the rows stand elsewhere.
+                (from, best) = (0, Vec::new());
+            }
+            best.extend(table.search_exact(&self.reading(&contents), search, from..from + EXACT_ROWS)?);
+            from += EXACT_ROWS;
+            let ended = from >= table.rows.len();
+            // Replaced or removed while this went on.
+            best.retain(|hit| !ended || table.has(hit));
+            rank(&mut best, search.limit);
+            if ended {
+                return Ok(best);
+            }
+        }
+    }
+
+    fn reached(&self) -> Option<Position> {
+        self.contents.read().position
     }
 
     fn stats(&self) -> Stats {
@@ -305,16 +330,17 @@ impl VectorSearch for VectorIndex {
     }
 }
 
-type Look = fn(&Table, &Reading<'_>, &Search<'_>) -> Result<Vec<Hit>>;
-
 impl VectorIndex {
-    fn look(&self, tenant: &Tenant, search: &Search<'_>, look: Look) -> Result<Vec<Hit>> {
+    fn reading<'r>(&'r self, contents: &'r Contents) -> Reading<'r> {
+        let Self { rotation, seal, unreadable, .. } = self;
+        Reading { rotation, file: &contents.file, seal, dimensions: self.header.dimensions, unreadable }
+    }
+
+    fn look(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
         self.check(&self.header.model, search.vector)?;
         let contents = self.contents.read();
-        let Some(table) = contents.tables.get(tenant) else { return Ok(Vec::new()) };
-        let Self { rotation, seal, unreadable, .. } = self;
-        let (file, dimensions) = (&contents.file, self.header.dimensions);
-        look(table, &Reading { rotation, file, seal, dimensions, unreadable }, search)
+        let table = contents.tables.get(tenant);
+        table.map_or_else(|| Ok(Vec::new()), |table| table.search(&self.reading(&contents), search))
     }
 
     /// Whatever is due about a tenant's graph is done beside; this waits for nothing.

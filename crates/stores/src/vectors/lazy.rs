@@ -6,7 +6,7 @@ use super::{
     search::{Explained, Hit, Search, Stats, VectorSearch},
 };
 use crate::lazy::{Engine, Lazy};
-use model::{Result, Tenant};
+use model::{Position, Result, Tenant};
 use std::{path::Path, sync::Arc, time::Duration};
 
 pub type VectorCopy = Lazy<VectorIndex>;
@@ -35,6 +35,10 @@ impl VectorSearch for VectorCopy {
     }
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>> {
         self.fed()?.search_exact(tenant, search)
+    }
+
+    fn reached(&self) -> Option<Position> {
+        self.index(Duration::ZERO).ok()?.reached()
     }
 
     fn stats(&self) -> Stats {

@@ -69,8 +69,10 @@ pub struct Explained {
 
 pub trait VectorSearch: Send + Sync + fmt::Debug {
     fn search(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
-    /// Without codes, over every vector.
+    /// Without codes, over every vector, a few at a time: writers and other searches go on meanwhile.
     fn search_exact(&self, tenant: &Tenant, search: &Search<'_>) -> Result<Vec<Hit>>;
+    /// The position up to which everything is found.
+    fn reached(&self) -> Option<Position>;
     fn stats(&self) -> Stats;
     /// Of one tenant or of all.
     fn explained(&self, tenant: Option<&Tenant>) -> Vec<Explained>;

@@ -10,6 +10,7 @@ use super::{
     seal::{Bound, Seal},
     search::{Filter, Hit, Search},
 };
+use crate::digest;
 use model::{Class, Error, Result};
 use parking_lot::Mutex;
 use std::{
@@ -231,11 +232,18 @@ impl Table {
         Ok(hits)
     }
 
-    /// All of them by the vectors themselves: what a search is measured against.
-    pub fn search_exact(&self, reading: &Reading<'_>, search: &Search<'_>) -> Result<Vec<Hit>> {
+    /// Some of the rows by the vectors themselves: what a search is measured against.
+    pub fn search_exact(&self, reading: &Reading<'_>, search: &Search<'_>, rows: Range<usize>) -> Result<Vec<Hit>> {
         let Some(wanted) = self.wanted(search.filter) else { return Ok(Vec::new()) };
-        let rows = (0_u32..).zip(&self.rows).filter(|(_, document)| wanted.takes(self.marks[**document as usize]));
-        self.exact(rows.map(|(at, _)| at), reading, search)
+        let rows = rows.start..rows.end.min(self.rows.len());
+        let taken = rows.filter(|at| wanted.takes(self.marks[self.rows[*at] as usize]));
+        self.exact(taken.map(|at| u32::try_from(at).unwrap_or(u32::MAX)), reading, search)
+    }
+
+    /// What was found is still so.
+    pub fn has(&self, hit: &Hit) -> bool {
+        let held = self.get(digest::place(&hit.key)).map(|document| &document.stored);
+        held.is_some_and(|stored| stored.version == hit.version && stored.position == hit.position)
     }
 
     /// `None`: there is nothing of that source.
@@ -332,10 +340,15 @@ impl Table {
                 score,
             });
         }
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| (&a.key, a.ordinal).cmp(&(&b.key, b.ordinal))));
-        hits.truncate(search.limit);
+        rank(&mut hits, search.limit);
         Ok(hits)
     }
+}
+
+/// The best first, and no more of them than wanted.
+pub fn rank(hits: &mut Vec<Hit>, limit: usize) {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| (&a.key, a.ordinal).cmp(&(&b.key, b.ordinal))));
+    hits.truncate(limit);
 }
 
 /// Appends, with an eighth of room to spare: doubling would keep up to half of a large table unused.

@@ -3,13 +3,14 @@
 mod guard;
 mod load;
 mod made;
+mod recall;
 mod run;
 mod saved;
 
 use super::Global;
 use crate::{exit::Outcome, output::Report};
 use clap::{Args, Subcommand};
-use operations::drill::run::Drill;
+use operations::drill::{low_recall, run::Drill};
 use serde_json::json;
 
 /// Break things under load, recover, and account for every acknowledged write
@@ -50,7 +51,9 @@ pub async fn run(global: &Global, arguments: Arguments) -> Outcome {
 }
 
 fn list(global: &Global) -> Outcome {
-    let rows = Drill::ALL.iter().map(|drill| vec![drill.name().to_owned(), drill.about().to_owned()]).collect();
-    let value = Drill::ALL.iter().map(|drill| json!({ "name": drill.name(), "about": drill.about() })).collect();
+    let all =
+        || Drill::ALL.iter().map(|drill| (drill.name(), drill.about())).chain([(low_recall::NAME, low_recall::ABOUT)]);
+    let rows = all().map(|(name, about)| vec![name.to_owned(), about.to_owned()]).collect();
+    let value = all().map(|(name, about)| json!({ "name": name, "about": about })).collect();
     Report::new(&["drill", "what it does"], rows, value).print(global.output)
 }

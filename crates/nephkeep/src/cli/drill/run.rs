@@ -4,6 +4,7 @@ use super::{
     Global,
     guard::{self, Guard},
     made::{Bug, Made},
+    recall,
 };
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -29,6 +30,19 @@ enum Name {
     KillDatabase,
     KillServer,
     PauseLeader,
+    LowRecall,
+}
+
+impl Name {
+    /// `None`: the drill that needs no server.
+    fn with_server(self) -> Option<Drill> {
+        match self {
+            Self::KillDatabase => Some(Drill::KillDatabase),
+            Self::KillServer => Some(Drill::KillServer),
+            Self::PauseLeader => Some(Drill::PauseLeader),
+            Self::LowRecall => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,7 +55,9 @@ enum Work {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nephkeep drill run kill-database --load 64 --rounds 5\n  \
     nephkeep drill run kill-server --work patch --rounds 3 -o json\n  \
-    nephkeep drill run kill-database --evidence ./evidence   keep the files of the account")]
+    nephkeep drill run kill-database --evidence ./evidence   keep the files of the account\n  \
+    nephkeep drill run low-recall                            the vector index asked with ef=8: does the monitor mend it?\n  \
+    nephkeep drill run low-recall --index flat --corpus passages.jsonl")]
 pub struct Arguments {
     /// What is broken
     #[arg(value_enum)]
@@ -67,6 +83,8 @@ pub struct Arguments {
     /// Keep report and files in this directory, which must not exist
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
+    #[command(flatten)]
+    recall: recall::Arguments,
     /// Say what would be run
     #[arg(long)]
     dry_run: bool,
@@ -86,21 +104,21 @@ impl Arguments {
         None
     }
 
-    fn plan(&self, evidence: PathBuf) -> Outcome<Plan> {
+    fn seed(&self) -> Outcome<u64> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| {
             Error::retry("randomness-missing", format!("the system gives no random numbers: {error}"))
         })?;
+        Ok(self.seed.unwrap_or(u64::from_le_bytes(random) >> 16))
+    }
+
+    fn plan(&self, drill: Drill, evidence: PathBuf) -> Outcome<Plan> {
         Ok(Plan {
-            drill: match self.drill {
-                Name::KillDatabase => Drill::KillDatabase,
-                Name::KillServer => Drill::KillServer,
-                Name::PauseLeader => Drill::PauseLeader,
-            },
+            drill,
             connections: usize::from(self.load),
             rounds: self.rounds,
             seconds: self.seconds.max(0.1),
-            seed: self.seed.unwrap_or(u64::from_le_bytes(random) >> 16),
+            seed: self.seed()?,
             abandon_per_mille: self.abandon_per_mille,
             work: match self.work {
                 Work::Create => "create".into(),
@@ -119,7 +137,7 @@ fn make_place(seed: u64) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-fn unusable(path: &Path, error: std::io::Error) -> Failure {
+pub fn unusable(path: &Path, error: std::io::Error) -> Failure {
     Failure::environment(crate::layout::io_error(
         "drill-directory-unusable",
         "a drill's directory cannot be made",
@@ -129,7 +147,10 @@ fn unusable(path: &Path, error: std::io::Error) -> Failure {
 }
 
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let plan = arguments.plan(PathBuf::new())?;
+    let Some(drill) = arguments.drill.with_server() else {
+        return low_recall(global, arguments).await;
+    };
+    let plan = arguments.plan(drill, PathBuf::new())?;
     if arguments.dry_run {
         output::note(&format!(
             "would start a nephkeep in a temporary directory, load it over {} connections, run {} {} times, account, and remove it",
@@ -152,6 +173,19 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     };
     guard.clean_up(result.is_ok()).await;
     print(global, &result?)
+}
+
+async fn low_recall(global: &Global, arguments: &Arguments) -> Outcome {
+    if arguments.dry_run {
+        output::note(
+            "would make a vector index in a temporary directory, ask it with too little effort, and remove it",
+        );
+        return Ok(());
+    }
+    let seed = arguments.seed()?;
+    let place = make_place(seed)?;
+    let evidence = arguments.evidence.clone().unwrap_or_else(|| place.join("evidence"));
+    recall::run(global, arguments.recall.plan(seed, evidence), &place).await
 }
 
 /// What it starts lies in the given place; the guard ends what this leaves.

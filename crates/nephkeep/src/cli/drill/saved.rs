@@ -6,7 +6,7 @@ use crate::{
     output,
 };
 use clap::Args;
-use operations::drill::report;
+use operations::drill::{low_recall, report};
 use std::path::PathBuf;
 
 /// Show the report of an earlier drill
@@ -26,12 +26,23 @@ pub struct Verify {
 }
 
 pub fn report(global: &Global, arguments: &Report) -> Outcome {
-    print(global, &report::load(&arguments.evidence)?)
+    match low_recall::load(&arguments.evidence)? {
+        Some(report) => super::recall::print(global, &report),
+        None => print(global, &report::load(&arguments.evidence)?),
+    }
 }
 
 pub fn verify(global: &Global, arguments: &Verify) -> Outcome {
-    let (report, differences) = report::verify(&arguments.evidence)?;
-    let printed = print(global, &report);
+    let (printed, differences) = match low_recall::load(&arguments.evidence)? {
+        Some(report) => {
+            let differences = low_recall::verify(&arguments.evidence, &report)?;
+            (super::recall::print(global, &report), differences)
+        }
+        None => {
+            let (report, differences) = report::verify(&arguments.evidence)?;
+            (print(global, &report), differences)
+        }
+    };
     for difference in &differences {
         output::note(&format!("differs: {difference}"));
     }

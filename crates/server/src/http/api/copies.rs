@@ -18,6 +18,7 @@ use model::{Access, Action, Error, Json, Kind, ResourceKey, Result, Tenant};
 use relay::{
     Difference, Repaired, Status, Verified,
     counters::{self, Miscount, Reconciled},
+    recall::{Figures, Shown},
 };
 use std::time::Duration;
 use stores::vectors::Explained;
@@ -70,7 +71,31 @@ pub fn indexes(app: &App, access: &Access) -> Vec<Json> {
             .with("scan_p95_ms", of.scan_p95.map_or(Json::Null, milliseconds))
             .with("graph_bytes", of.graph_bytes as u64)
     };
-    vectors.explained(tenant).iter().take(INDEXES_SHOWN).map(shown).collect()
+    let measured = app.relay.recall().shown();
+    let with_recall = |of: &Explained| match measured.iter().find(|measured| measured.tenant == of.tenant) {
+        Some(measured) => shown(of).with("recall", recall(measured)),
+        None => shown(of),
+    };
+    vectors.explained(tenant).iter().take(INDEXES_SHOWN).map(with_recall).collect()
+}
+
+/// What the recall monitor has measured, and the effort that follows from it.
+fn recall(of: &Shown) -> Json {
+    let share = |share: f64| Json::Number(format!("{share:.4}").into());
+    let mut shown = Json::object()
+        .with("target", share(of.target))
+        .with("ef", of.effort.ef as u64)
+        .with("rescore", of.effort.rescore as u64)
+        .with("ghosts", of.ghosts)
+        .with("unfound", of.missing);
+    if let Some(Figures { n, mean, p5, zero, bound }) = of.figures {
+        shown.set("samples", n as u64);
+        shown.set("mean", share(mean));
+        shown.set("p5", share(p5));
+        shown.set("without_any", zero as u64);
+        shown.set("lower_bound", bound.map_or(Json::Null, share));
+    }
+    shown
 }
 
 fn difference(difference: &Difference) -> Json {
