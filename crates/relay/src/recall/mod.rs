@@ -9,6 +9,8 @@ mod bound;
 mod compare;
 mod control;
 mod monitor;
+#[cfg(test)]
+mod tests;
 
 pub use bound::Figures;
 pub use compare::Compared;

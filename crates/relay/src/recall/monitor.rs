@@ -6,7 +6,7 @@ use super::{
     control::{Control, Effort, Knob, Step},
 };
 use ledger::Ledger;
-use model::{ErrorKind, Kind, Result, Tenant};
+use model::{ErrorKind, Result, Tenant};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -212,13 +212,10 @@ impl Monitor {
 
     /// Answers whose documents the record does not have, also when the copy has followed it.
     async fn ghosts(&self, ledger: &Ledger, sample: &Sample, compared: Compared) {
-        let gone = async |keys: &[model::ResourceKey]| {
-            let kept = ledger.kept_of(Kind::KnowledgeDocument, keys).await?;
-            Ok::<_, model::Error>(
-                keys.iter().filter(|key| kept.iter().all(|kept| kept.key != **key)).cloned().collect::<Vec<_>>(),
-            )
-        };
-        let Ok(suspects) = gone(&compared.answered).await else { return };
+        let Some(kind) = compared.answered.first().map(|key| key.kind) else { return };
+        let Ok(kept) = ledger.kept_of(kind, &compared.answered).await else { return };
+        let suspects: Vec<_> =
+            compared.answered.into_iter().filter(|key| kept.iter().all(|kept| kept.key != *key)).collect();
         if suspects.is_empty() {
             return;
         }
