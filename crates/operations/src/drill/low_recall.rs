@@ -155,7 +155,7 @@ pub fn verify(directory: &Path, report: &Report) -> Result<Vec<String>> {
 
 /// Blocks. `place` is the index's; the caller removes it. `tell` hears how it goes.
 pub fn run(plan: &Plan, place: &Path, tell: &dyn Fn(String)) -> Result<Report> {
-    let began = jiff::Timestamp::now().to_string();
+    let began = crate::clock::wall().to_string();
     let tenant = Tenant::new("drill")?;
     let (corpus, questions) = match &plan.corpus {
         None => generated(plan),
