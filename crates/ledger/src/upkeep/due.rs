@@ -21,6 +21,8 @@ pub(super) struct Table {
     pub parent: bool,
     /// Dropped whole within days.
     pub dropped_soon: bool,
+    /// Its statistics do not change, and making them again would cost its readers a plan: the storage parameters say so.
+    pub unanalyzed: bool,
     pub live: u64,
     pub dead: u64,
     pub inserted: u64,
@@ -44,6 +46,7 @@ pub(super) struct Due {
 const TABLES: &str = "
     SELECT c.relname, c.relkind = 'p',
         i.inhparent IS NOT NULL AND i.inhparent = to_regclass('nephkeep.request'),
+        coalesce(c.reloptions, '{}') @> '{autovacuum_analyze_threshold=2147483647}',
         coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0), coalesce(s.n_ins_since_vacuum, 0),
         coalesce(s.n_mod_since_analyze, 0),
         CASE WHEN c.relkind = 'p' THEN 0
@@ -68,13 +71,14 @@ impl Table {
             name: row.get(0),
             parent: row.get(1),
             dropped_soon: row.get(2),
-            live: unsigned(row.get(3))?,
-            dead: unsigned(row.get(4))?,
-            inserted: unsigned(row.get(5))?,
-            modified: unsigned(row.get(6))?,
-            age: row.get(7),
-            since_vacuum: since(8),
-            since_analyze: since(9),
+            unanalyzed: row.get(3),
+            live: unsigned(row.get(4))?,
+            dead: unsigned(row.get(5))?,
+            inserted: unsigned(row.get(6))?,
+            modified: unsigned(row.get(7))?,
+            age: row.get(8),
+            since_vacuum: since(9),
+            since_analyze: since(10),
         })
     }
 
@@ -104,6 +108,7 @@ impl Table {
 
     fn analyze(&self) -> bool {
         match self.since_analyze {
+            _ if self.unanalyzed => false,
             // Nothing counts what changes below a parent.
             Some(since) => since >= A_DAY && (self.parent || self.modified > 0),
             None => self.parent || self.modified >= FEW,
@@ -120,6 +125,7 @@ mod tests {
             name: "resource".into(),
             parent: false,
             dropped_soon: false,
+            unanalyzed: false,
             live: 100_000,
             dead: 0,
             inserted: 0,
@@ -161,6 +167,13 @@ mod tests {
         let parent = Table { parent: true, since_vacuum: None, since_analyze: None, dead: 90_000, ..table() };
         assert!(matches!(parent.due(), Some(Due { vacuum: false, analyze: true, .. })));
         assert_eq!(Table { since_analyze: Some(Duration::from_secs(60)), ..parent }.due(), None);
+    }
+
+    #[test]
+    fn the_head_row_is_never_analysed() {
+        let head = Table { since_analyze: None, modified: 1_000_000, ..table() };
+        assert!(head.due().is_some());
+        assert_eq!(Table { unanalyzed: true, ..head }.due(), None);
     }
 
     #[test]
