@@ -13,6 +13,7 @@ pub const SPECIFICATIONS: &str = "/tmf-api/intentManagement/v5/intentSpecificati
 pub const KNOWLEDGE: &str = "/api/v1/knowledge/documents";
 pub const MIGRATION: &str = "/api/v1/knowledge/migration";
 pub const SEARCH: &str = "/api/v1/search";
+pub const RETRIEVE: &str = "/api/v1/retrieve";
 pub const TOPICS: &str = "/api/v1/events/topics";
 pub const GROUPS: &str = "/api/v1/events/groups";
 pub const SINKS: &str = "/api/v1/events/sinks";

@@ -219,10 +219,9 @@ impl Relay {
         copy.vectors().zip(copy.embedder()).ok_or_else(|| missing("vectors"))
     }
 
-    /// The copy whose words are searched, where there is one.
-    #[must_use]
-    pub fn texts(&self) -> Option<Arc<dyn TextSearch>> {
-        self.copies.read().iter().find_map(|copy| copy.texts())
+    /// The copy whose words are searched; `copy-unknown` where there is none.
+    pub fn texts(&self) -> Result<Arc<dyn TextSearch>> {
+        self.copies.read().iter().find_map(|copy| copy.texts()).ok_or_else(|| missing("text"))
     }
 
     /// From now on this one is searched, and the other one is called so.

@@ -47,7 +47,7 @@ async fn caught_up(stand: &Stand, relay: &Relay) {
 }
 
 async fn ask(relay: &Relay, ledger: &Ledger, access: &Access, text: &str) -> model::Result<Answer> {
-    let question = Question { text: text.into(), limit: 5, class_max: Class::Internal, source: None };
+    let question = Question { class_max: Class::Internal, ..Question::of(text, 5) };
     search::search(relay, ledger, access, &question).await
 }
 
@@ -55,10 +55,14 @@ fn names(relay: &Relay) -> Vec<&'static str> {
     relay.status().iter().map(|copy| copy.name).collect()
 }
 
+fn model_of(answer: &Answer) -> &str {
+    &answer.model.as_ref().unwrap().0
+}
+
 /// Every score is that of the question's and the passage's vectors by the model that the answer names.
 fn of_one_model(answer: &Answer, text: &str) {
-    let embedder: &dyn Embedder = if answer.model == "hash-384" { &HashEmbedder } else { &WideHashEmbedder };
-    assert_eq!((&answer.model, &answer.embedder), (&embedder.model().to_owned(), &embedder.described()));
+    let embedder: &dyn Embedder = if model_of(answer) == "hash-384" { &HashEmbedder } else { &WideHashEmbedder };
+    assert_eq!(answer.model, Some((embedder.model().to_owned(), embedder.described())));
     let question = embedder.question(text).unwrap();
     for passage in &answer.passages {
         let stored = embedder.question(&format!("{}\n{}\n{}", passage.title, passage.heading, passage.text)).unwrap();
@@ -78,7 +82,7 @@ async fn asking(relay: Arc<Relay>, ledger: Ledger, access: Access, stop: Arc<Ato
         let answer = ask(&relay, &ledger, &access, &question).await.unwrap();
         assert_eq!((answer.passages.len(), answer.overtaken), (5, 0));
         of_one_model(&answer, &question);
-        models.push(answer.model);
+        models.push(model_of(&answer).to_owned());
     }
     models
 }
@@ -119,7 +123,7 @@ async fn a_migration_fails_no_query_and_mixes_no_models() {
         relay.migration_turn(turn).await.unwrap();
         let answer = ask(&relay, &stand.ledger, &stand.access, "weaker signal").await.unwrap();
         assert_eq!(
-            (&*answer.model, names(&relay)),
+            (model_of(&answer), names(&relay)),
             (model, if beside == "vectors-next" { vec!["vectors", beside] } else { vec![beside, "vectors"] })
         );
         put(&stand, "meanwhile.md", &[&format!("written after turning to {model}")]).await;
@@ -177,7 +181,7 @@ async fn a_restart_goes_on_with_what_is_searched_and_with_what_stands_beside() {
     // And back, without a migration: made anew.
     let fourth = relay(&stand, root.path(), vec![Arc::new(HashEmbedder)]);
     caught_up(&stand, &fourth).await;
-    assert_eq!(ask(&fourth, &stand.ledger, &stand.access, "handover").await.unwrap().model, "hash-384");
+    assert_eq!(model_of(&ask(&fourth, &stand.ledger, &stand.access, "handover").await.unwrap()), "hash-384");
     assert_eq!(fourth.verify("vectors").await.unwrap().differing, 0);
     fourth.close().await;
 }
@@ -200,7 +204,7 @@ async fn a_next_embedder_that_fails_harms_no_search_and_is_not_turned_to() {
     next.fail(None);
     caught_up(&stand, &relay).await;
     relay.migration_turn(Turn::CutOver).await.unwrap();
-    assert_eq!(ask(&relay, &stand.ledger, &stand.access, "handover").await.unwrap().model, "counted/384");
+    assert_eq!(model_of(&ask(&relay, &stand.ledger, &stand.access, "handover").await.unwrap()), "counted/384");
     // What the one before needs is not taken for what nobody needs, and what the new one needs is kept.
     stand.put("so that all rows are older than the log").await;
     assert_eq!(relay.clean_up().await.unwrap(), 0);

@@ -7,6 +7,7 @@ mod exactly_once;
 mod examples;
 mod follower;
 mod hub;
+mod hybrid;
 mod keys;
 mod knowledge;
 mod log;

@@ -1,5 +1,6 @@
 //! `knowledge …`: texts into the knowledge base, questions to it.
 
+mod ask;
 mod files;
 mod import;
 mod migrate;
@@ -9,17 +10,12 @@ use super::Global;
 use crate::{
     client::Call,
     exit::Outcome,
-    output::{self, Format, Report},
+    output::{self, Report},
     routes,
 };
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
-use stores::embed::SEMANTIC;
-
-/// Of the lexical embedder: what shares a word or two with a question, by chance, scores up to this.
-const WEAK: f64 = 0.3;
-const LEXICAL: &str = "lexical";
 
 /// Import texts, and find passages in them
 #[derive(Debug, Args)]
@@ -32,29 +28,12 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Import(import::Import),
-    Search(Search),
+    Search(ask::Search),
+    Retrieve(ask::Retrieve),
     List(List),
     Get(Get),
     Delete(Delete),
     Migrate(migrate::Migrate),
-}
-
-/// Find the passages nearest to a question
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nephkeep knowledge search 'how is a handover triggered'\n  \
-    nephkeep knowledge search --limit 3 --source runbooks 'link down' -o json\n\n\
-    The embedder of a new installation, hash-384 (lexical, offline), finds words and their forms; [embedder] in \
-    nephkeep.toml names one that finds meanings. What is shown is read from the record, with an access entry for each \
-    document.")]
-struct Search {
-    /// The question, in words
-    text: String,
-    /// At most so many passages
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
-    limit: u16,
-    /// Only of this source
-    #[arg(long)]
-    source: Option<String>,
 }
 
 /// List documents
@@ -94,7 +73,8 @@ struct Delete {
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Import(verb) => import::run(global, verb).await,
-        Verb::Search(verb) => search(global, verb).await,
+        Verb::Search(verb) => ask::search(global, verb).await,
+        Verb::Retrieve(verb) => ask::retrieve(global, verb).await,
         Verb::Migrate(verb) => migrate::run(global, verb).await,
         Verb::List(verb) => list(global, verb).await,
         Verb::Get(verb) => show(global, &verb.id).await,
@@ -112,40 +92,6 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
             Report::facts(vec![("deleted", verb.id.clone()), ("position", position)], value).print(global.output)
         }
     }
-}
-
-async fn search(global: &Global, verb: &Search) -> Outcome {
-    let mut body = json!({ "text": verb.text, "limit": verb.limit });
-    if let Some(source) = &verb.source {
-        body["source"] = json!(source);
-    }
-    let answer = global.client()?.send(Call::new(Method::POST, routes::SEARCH).json(&body)).await?.value()?;
-    if global.output != Format::Table {
-        return Report::new(&[], Vec::new(), answer).print(global.output);
-    }
-    let passages = answer["passages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for passage in passages {
-        let text = |name: &str| output::printable(passage[name].as_str().unwrap_or_default());
-        let score = passage["score"].as_f64().unwrap_or_default();
-        output::data(&format!("{score:.3}  {}: {}  {}", text("source"), text("path"), text("heading")));
-        output::data(&format!("       {}\n", excerpt(passage["text"].as_str().unwrap_or_default())));
-    }
-    let lexical = answer["embedder"].as_str().is_some_and(|embedder| embedder.contains(LEXICAL));
-    if lexical && passages.first().is_some_and(|best| best["score"].as_f64().unwrap_or_default() < WEAK) {
-        output::note("nothing stands near to this question: these passages share few words with it");
-    }
-    let embedder = answer["embedder"].as_str().unwrap_or_default();
-    let passages = output::counted(passages.len() as u64, "passage");
-    let hint = if lexical { format!("; {SEMANTIC}") } else { String::new() };
-    output::note(&format!("{passages} by {}{hint}", output::printable(embedder)));
-    Ok(())
-}
-
-/// One line of a passage.
-fn excerpt(text: &str) -> String {
-    let line: Vec<&str> = text.split_whitespace().collect();
-    let line = output::printable(&line.join(" "));
-    if line.chars().count() <= 200 { line } else { line.chars().take(200).collect::<String>() + " …" }
 }
 
 async fn list(global: &Global, verb: &List) -> Outcome {

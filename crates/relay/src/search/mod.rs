@@ -1,21 +1,60 @@
-//! A question's way through the copy and back to the record: the copy says where, the record says what.
+//! A question's way through the copies and back to the record: the copies say where, the record says what.
+
+mod context;
+mod fuse;
+mod look;
+
+pub use context::{Cited, Context};
+pub use fuse::{Fusion, Parts};
 
 use crate::{Relay, blocking};
+use fuse::Ranked;
 use ledger::{Content, Ledger, Resource};
+use look::Looked;
 use model::{Access, Class, Error, ErrorKind, Position, ResourceKey, Result, Version, knowledge::Document};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    str::FromStr,
 };
-use stores::{
-    embed::Embedder,
-    vectors::{EF, Filter, Hit, RESCORE, Search},
-};
+use stores::embed::has_words;
 
 const TEXT_MAX_BYTES: usize = 8 << 10;
 const LIMIT_MAX: usize = 100;
+/// The vectors' share, unless another is asked for.
+pub const ALPHA: f32 = 0.5;
 /// A document of more is read on a thread that may block: a megabyte takes milliseconds.
 const READ_HERE_BYTES: usize = 32 << 10;
+
+/// Which copies are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Hybrid,
+    Vector,
+    Text,
+}
+
+impl Mode {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Vector => "vector",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "hybrid" => Ok(Self::Hybrid),
+            "vector" => Ok(Self::Vector),
+            "text" => Ok(Self::Text),
+            _ => Err(Error::invalid("attribute-value", "mode is hybrid, vector or text").with("field", "mode")),
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -23,6 +62,20 @@ pub struct Question {
     pub limit: usize,
     pub class_max: Class,
     pub source: Option<String>,
+    /// `None`: hybrid, or the one copy that can be asked.
+    pub mode: Option<Mode>,
+    pub fusion: Fusion,
+    /// The vectors' share of a fused score, from 0 to 1.
+    pub alpha: f32,
+}
+
+impl Question {
+    /// Of everything, and both copies asked.
+    #[must_use]
+    pub fn of(text: &str, limit: usize) -> Self {
+        let (class_max, fusion) = (Class::Confidential, Fusion::default());
+        Self { text: text.to_owned(), limit, class_max, source: None, mode: None, fusion, alpha: ALPHA }
+    }
 }
 
 /// A chunk as the record holds it, and why it is here.
@@ -35,8 +88,9 @@ pub struct Passage {
     pub heading: String,
     pub text: String,
     pub chunk: u32,
-    /// Inner product of the vectors of length 1.
+    /// What it is ranked by: a share from 0 to 1 where two rankings are made one, else the one copy's own.
     pub score: f32,
+    pub parts: Parts,
     pub class: Class,
     pub version: Version,
     pub position: Position,
@@ -45,9 +99,12 @@ pub struct Passage {
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub passages: Vec<Passage>,
-    pub model: String,
-    /// What made the vectors, as users are told of it.
-    pub embedder: String,
+    /// What was done of what was asked for.
+    pub mode: Mode,
+    /// The copy that could not be asked, and its error's code.
+    pub without: Option<(&'static str, &'static str)>,
+    /// Of the vectors that were asked, and what made them, as users are told of it.
+    pub model: Option<(String, String)>,
     /// Hits whose document has changed or gone since the copy last looked.
     pub overtaken: usize,
     /// Hits whose document is damaged in the record; the server's log names it.
@@ -56,13 +113,8 @@ pub struct Answer {
 
 pub async fn search(relay: &Relay, ledger: &Ledger, access: &Access, question: &Question) -> Result<Answer> {
     check(question)?;
-    let (vectors, embedder) = relay.searched()?;
-    let (model, described) = (embedder.model().to_owned(), embedder.described());
-    let (tenant, asked) = (access.tenant.clone(), question.clone());
-    let (queries, recall) = (Arc::clone(relay.queries()), Arc::clone(relay.recall()));
-    let ask = move |search: &Search<'_>| queries.timed(|| recall.search(&vectors, &tenant, search));
-    let hits = blocking(move || look(ask, &*embedder, &asked)).await?;
-    let mut answer = Answer { passages: Vec::new(), model, embedder: described, overtaken: 0, unreadable: 0 };
+    let Looked { hits, mode, without, model } = look::look(relay, &access.tenant, question).await?;
+    let mut answer = Answer { passages: Vec::new(), mode, without, model, overtaken: 0, unreadable: 0 };
     let mut found = BTreeMap::new();
     for (key, of) in by_document(hits) {
         let wanted = of.len();
@@ -90,21 +142,21 @@ pub async fn search(relay: &Relay, ledger: &Ledger, access: &Access, question: &
 }
 
 /// Hits with their ranks, by document, the best document first: each is read once.
-fn by_document(hits: Vec<Hit>) -> Vec<(ResourceKey, Vec<(usize, Hit)>)> {
+fn by_document(hits: Vec<Ranked>) -> Vec<(ResourceKey, Vec<(usize, Ranked)>)> {
     let mut places: HashMap<ResourceKey, usize> = HashMap::new();
-    let mut documents: Vec<(ResourceKey, Vec<(usize, Hit)>)> = Vec::new();
+    let mut documents: Vec<(ResourceKey, Vec<(usize, Ranked)>)> = Vec::new();
     for (rank, hit) in hits.into_iter().enumerate() {
-        let at = *places.entry(hit.key.clone()).or_insert(documents.len());
+        let at = *places.entry(hit.hit.key.clone()).or_insert(documents.len());
         match documents.get_mut(at) {
             Some((_, of)) => of.push((rank, hit)),
-            None => documents.push((hit.key.clone(), vec![(rank, hit)])),
+            None => documents.push((hit.hit.key.clone(), vec![(rank, hit)])),
         }
     }
     documents
 }
 
 /// Small documents are read here; large ones where nobody waits for the thread.
-async fn take(resource: Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, Passage)>> {
+async fn take(resource: Resource, of: Vec<(usize, Ranked)>) -> Result<Vec<(usize, Passage)>> {
     match &resource.document {
         Content::Clear(text) if text.len() > READ_HERE_BYTES => blocking(move || passages(&resource, of)).await,
         _ => passages(&resource, of),
@@ -112,11 +164,12 @@ async fn take(resource: Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, P
 }
 
 /// Of hits whose document is still the one that the copy knew.
-fn passages(resource: &Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, Passage)>> {
+fn passages(resource: &Resource, of: Vec<(usize, Ranked)>) -> Result<Vec<(usize, Passage)>> {
     let Content::Clear(text) = &resource.document else { return Ok(Vec::new()) };
     let Document { source, path, title, chunks, .. } = Document::read(text)?;
-    let current = of.into_iter().filter(|(_, hit)| hit.version == resource.version);
-    let passage = |(rank, hit): (usize, Hit)| {
+    let current = of.into_iter().filter(|(_, ranked)| ranked.hit.version == resource.version);
+    let passage = |(rank, ranked): (usize, Ranked)| {
+        let Ranked { hit, parts } = ranked;
         let chunk = chunks.get(hit.ordinal as usize)?;
         let passage = Passage {
             id: hit.key.id.to_string(),
@@ -127,7 +180,8 @@ fn passages(resource: &Resource, of: Vec<(usize, Hit)>) -> Result<Vec<(usize, Pa
             text: chunk.text.clone(),
             chunk: hit.ordinal,
             score: hit.score,
-            class: hit.class,
+            parts,
+            class: resource.class,
             version: hit.version,
             position: hit.position,
         };
@@ -141,33 +195,14 @@ fn check(question: &Question) -> Result<()> {
     if question.text.trim().is_empty() || question.text.len() > TEXT_MAX_BYTES {
         return wrong("text", "a question has 1 to 8192 bytes");
     }
+    if !has_words(&question.text) {
+        return wrong("text", "there is no word in this question; ask with letters or digits");
+    }
+    if !(0.0..=1.0).contains(&question.alpha) {
+        return wrong("alpha", "alpha is the vectors' share, from 0 to 1");
+    }
     if question.limit == 0 || question.limit > LIMIT_MAX {
         return wrong("limit", "limit is 1 to 100");
     }
     Ok(())
-}
-
-/// What is wrong with the embedder is no fault of who asks, and not his to know.
-fn unanswered(error: Error) -> Error {
-    if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Retry) {
-        return error;
-    }
-    tracing::warn!(code = error.code(), "questions have no vectors: {error}");
-    let what = "the embedder cannot be asked for the vector of a question; the server's log tells its operators why";
-    Error::retry("embedder-unavailable", what)
-}
-
-fn look(
-    ask: impl FnOnce(&Search<'_>) -> Result<Vec<Hit>>,
-    embedder: &dyn Embedder,
-    question: &Question,
-) -> Result<Vec<Hit>> {
-    let vector = &embedder.question(&question.text).map_err(unanswered)?;
-    if vector.iter().all(|value| *value == 0.0) {
-        let rule = "there is no word in this question; ask with letters or digits";
-        return Err(Error::invalid("attribute-value", rule).with("field", "text"));
-    }
-    let filter = Filter { class_max: question.class_max, source: question.source.clone() };
-    // Its effort is the tenant's, which the monitor knows.
-    ask(&Search { vector, limit: question.limit, rescore: RESCORE, ef: EF, filter: &filter })
 }
