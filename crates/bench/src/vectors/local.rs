@@ -2,7 +2,11 @@
 
 use super::{
     corpus::Corpus,
+use super::{
+    corpus::Corpus,
     graph::{self, Graphed},
+    quality::{self, Quality},
+};
 };
 use crate::results::{Row, grouped, p95};
 use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
@@ -31,8 +35,8 @@ pub struct Measured {
     pub without_any: usize,
     embedded_per_second: f64,
     applied_per_second: f64,
-    /// First, within ten, and reciprocal rank, over the known-item questions.
-    known: Option<(f64, f64, f64)>,
+    /// Over the known-item questions.
+    quality: Option<Quality>,
     stats: Stats,
 }
 
@@ -51,7 +55,9 @@ impl Measured {
     }
 
     pub fn details(&self) -> Value {
+        let quality = self.quality.as_ref().map(Quality::details);
         json!({
+            "quality": quality,
             "vectors": self.stats.vectors, "dimensions": self.stats.dimensions, "model": &*self.stats.model,
             "p95_ms": self.p95_ms(), "recall_at_10": self.recall(), "questions_without_any": self.without_any,
             "embedded_per_second": self.embedded_per_second.round(), "applied_per_second": self.applied_per_second.round(),
@@ -78,15 +84,12 @@ impl Measured {
             Row::new("texts embedded offline", "≥ 500,000/h", format!("{}/h", grouped(hour)), hour >= 500_000.0),
             Row::told("vectors applied to a new generation, durable", rebuilt),
         ];
-        if let Some((first, ten, rank)) = self.known {
-            let shown = format!("R@1 {first:.3}, R@10 {ten:.3}, MRR@10 {rank:.3}");
-            rows.push(Row::told("known-item questions (headings), hash-384", shown));
-        }
+        rows.extend(self.quality.iter().flat_map(Quality::rows));
         rows
     }
 }
 
-fn position(n: usize) -> Position {
+pub fn position(n: usize) -> Position {
     Position { shard: Shard(0), incarnation: Incarnation { ordinal: 1, random: 1 }, n: n as u64 }
 }
 
@@ -138,18 +141,7 @@ pub fn passages(root: &Path, corpus: &Corpus) -> Result<Measured> {
     let asked = embedder.embed(&questions)?;
     let mut measured = compared(&index, &tenant, &asked, EF)?;
     (measured.embedded_per_second, measured.applied_per_second) = (embedded_per_second, applied_per_second);
-    let (mut first, mut ten, mut rank) = (0.0, 0.0, 0.0);
-    for (vector, (_, answers)) in asked.iter().zip(&corpus.questions) {
-        let search = Search { vector, limit: LIMIT, rescore: RESCORE, ef: EF, filter: &ALL };
-        let hits = index.search(&tenant, &search)?;
-        if let Some(at) = hits.iter().position(|hit| answers.contains(&*hit.key.id)) {
-            first += f64::from(u8::from(at == 0));
-            ten += 1.0;
-            rank += 1.0 / (at + 1) as f64;
-        }
-    }
-    let count = asked.len().max(1) as f64;
-    measured.known = Some((first / count, ten / count, rank / count));
+    measured.quality = Some(quality::measured(root, corpus, &tenant, &index, &asked)?);
     Ok(measured)
 }
 
@@ -189,7 +181,7 @@ pub fn compared(index: &VectorIndex, tenant: &Tenant, asked: &[Vec<f32>], ef: us
         without_any: 0,
         embedded_per_second: 0.0,
         applied_per_second: 0.0,
-        known: None,
+        quality: None,
         stats: index.stats(),
     };
     for vector in asked {

@@ -1,5 +1,6 @@
 //! `cargo x bench vectors`: the vector copy over real telecom passages and over a million made-up vectors: how well it
-//! finds, how fast, how large; and how fast texts come in and questions are answered over HTTP.
+//! finds, how fast, how large; the text copy beside it, and both together; and how fast texts come in and questions are
+//! answered over HTTP.
 //!
 //! The passages are read in place from `NEPHKEEP_SAMPLES` (`knowledge/passages.jsonl`); without them those rows are
 //! *not measured*. The known-item questions are section headings that do not occur in the section's text; the embedder
@@ -11,6 +12,7 @@ mod door;
 mod graph;
 mod kept;
 mod local;
+mod quality;
 
 use crate::{
     Verdict, machine,

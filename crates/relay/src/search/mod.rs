@@ -5,10 +5,9 @@ mod fuse;
 mod look;
 
 pub use context::{Cited, Context};
-pub use fuse::{Fusion, Parts};
+pub use fuse::{Fusion, Parts, Ranked, fused};
 
 use crate::{Relay, blocking};
-use fuse::Ranked;
 use ledger::{Content, Ledger, Resource};
 use look::Looked;
 use model::{Access, Class, Error, ErrorKind, Position, ResourceKey, Result, Version, knowledge::Document};
