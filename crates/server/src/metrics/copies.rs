@@ -18,6 +18,7 @@ pub struct CopyMetrics {
 
 /// The labels of series that have none.
 type Bare = Vec<(String, String)>;
+type Count = fn(&Embedded) -> u64;
 
 impl CopyMetrics {
     /// Of all tenants together: they are many, and a series for each would be unbounded.
@@ -71,7 +72,6 @@ impl Collector for CopyMetrics {
         })?;
         self.vectors(e)?;
         let asked = || copies.iter().filter_map(|copy| Some(([("copy", copy.name)], copy.embedded?)));
-        type Count = fn(&Embedded) -> u64;
         let counters: [(&str, Count); 3] = [
             ("nephkeep_embedder_texts", |embedded| embedded.asked),
             ("nephkeep_embedder_kept", |embedded| embedded.kept),
