@@ -39,7 +39,8 @@ impl Stand {
         let directory = postgresql::directory();
         let log = Arc::new(TransparencyLog::open(&directory.path().join("log")).unwrap());
         let connector = Connector::new(&postgresql::url_of(&self.database).parse().unwrap()).unwrap();
-        let (settings, keystore) = (Settings::default(), Arc::clone(&self.keystore));
+        let settings = Settings { without_durability: true, ..Settings::default() };
+        let keystore = Arc::clone(&self.keystore);
         let ledger = Ledger::open(settings, connector, keystore, Arc::clone(&log)).await.unwrap();
         (ledger, log, directory)
     }
