@@ -7,6 +7,7 @@
 mod cbor;
 mod clock;
 pub mod codec;
+mod continuity;
 mod counters;
 mod entry;
 mod identity;
@@ -27,10 +28,11 @@ mod tree;
 pub mod verify;
 mod writer;
 
+pub use continuity::{Continued, Continuity, continues};
 pub use counters::Counters;
 pub use entry::{AccessNote, Entry, EntryKind};
 pub use log::{Noted, Options, TransparencyLog};
 pub use note::{Checkpoint, PublicKey};
-pub use proof::{Proven, check_proof, prove, prove_consistency};
+pub use proof::{Proven, check_proof, prove};
 pub use reader::{Found, Query, Tally};
 pub use verify::{Finding, Report};

@@ -1,7 +1,7 @@
 //! Proof files, consistency, queries.
 
 use crate::entries::{act, at, note, write, writes};
-use audit::{Entry, EntryKind, PublicKey, Query, TransparencyLog, check_proof, merkle, prove, prove_consistency};
+use audit::{Continuity, Entry, EntryKind, PublicKey, Query, TransparencyLog, check_proof, continues, merkle, prove};
 use model::Class;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,16 +27,46 @@ async fn a_proof_of_any_entry_holds_under_the_public_key_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_checkpoint_is_shown_to_continue_an_earlier_one() {
+async fn a_log_is_shown_to_continue_a_kept_checkpoint_and_any_other_history_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let log = TransparencyLog::open(folder.path()).unwrap();
+    let empty = log.checkpoint_text();
+    // Whoever has the key can begin again with other entries.
+    let forked = tempfile::tempdir().unwrap();
+    for name in ["log.key", "log.pub", "checkpoint"] {
+        std::fs::copy(folder.path().join(name), forked.path().join(name)).unwrap();
+    }
     log.append(writes(1..=300)).await.unwrap();
     let old = log.publish().await.unwrap();
+    let kept = log.checkpoint_text();
     log.append(writes(301..=900)).await.unwrap();
     let new = log.publish().await.unwrap();
-    let path = prove_consistency(folder.path(), old.size).unwrap();
-    assert!(merkle::verify_consistency(old.size, &old.root, new.size, &new.root, &path));
+    let key = log.public_key().clone();
+    for (text, size) in [(&empty, 0), (&kept, 300), (&log.checkpoint_text(), 900)] {
+        let continued = continues(folder.path(), text, &key).unwrap();
+        assert_eq!((continued.verdict, continued.kept.size, &continued.now), (Continuity::Continues, size, &new));
+    }
+    let path = continues(folder.path(), &kept, &key).unwrap().path;
+    assert!(merkle::verify_consistency(old.size, &old.root, new.size, &new.root, &path), "with both checkpoints alone");
     assert!(!merkle::verify_consistency(old.size, &new.root, new.size, &new.root, &path));
+
+    let other = TransparencyLog::open(forked.path()).unwrap();
+    let verdict = || continues(forked.path(), &kept, &key).unwrap().verdict;
+    assert_eq!(verdict(), Continuity::Shorter);
+    other.append(writes(1..=299)).await.unwrap();
+    other.append(vec![act("another")]).await.unwrap();
+    other.publish().await.unwrap();
+    assert_eq!(verdict(), Continuity::Forked, "of the same length");
+    other.append(writes(300..=1_000)).await.unwrap();
+    other.publish().await.unwrap();
+    assert_eq!(verdict(), Continuity::Forked);
+    assert!(audit::verify::verify(forked.path(), &key).unwrap().ok(), "by itself nothing is wrong with it");
+
+    let stranger = TransparencyLog::open(tempfile::tempdir().unwrap().path()).unwrap();
+    let foreign = continues(folder.path(), &stranger.checkpoint_text(), &key).unwrap_err();
+    assert_eq!(foreign.code(), "audit-checkpoint-invalid");
+    let flipped = kept.replacen("300", "301", 1);
+    assert_eq!(continues(folder.path(), &flipped, &key).unwrap_err().code(), "audit-checkpoint-invalid");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crate::{
     routes, running,
     settings::Settings,
 };
-use audit::{Entry, PublicKey};
+use audit::{Checkpoint, Continued, Continuity, Entry, PublicKey};
 use clap::{Args, Subcommand};
 use model::{Error, Result};
 use serde_json::{Value, json};
@@ -73,8 +73,9 @@ struct Place {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  nephkeep audit verify\n  nephkeep audit verify --log copy-of-audit --public-key log.pub\n  \
-    nephkeep audit verify --proof entry-17.proof\n\n\
-    Recomputes every hash, every tile, the signature and the gaplessness of writes; exit 1 on any difference."
+    nephkeep audit verify --proof entry-17.proof\n  nephkeep audit verify --continues checkpoint-of-november\n\n\
+    Recomputes every hash, every tile, the signature and the gaplessness of writes; exit 1 on any difference.\n\
+    With --continues it also shows that nothing under a checkpoint that you kept was changed since."
 )]
 struct Verify {
     #[command(flatten)]
@@ -82,6 +83,9 @@ struct Verify {
     /// A proof file to check instead of the whole log
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// An older checkpoint, kept elsewhere, that this log has to continue
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+    continues: Option<PathBuf>,
 }
 
 /// Prove that an entry stands in the log
@@ -185,6 +189,7 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     fs::metadata(log.join("checkpoint")).map_err(|error| {
         layout::io_error("audit-log-unreadable", "there is no audit log that can be read here", &log, error)
     })?;
+    let kept = verb.continues.as_deref().map(|path| kept(&log, path, &key)).transpose()?;
     let report = audit::verify::verify(&log, &key)?;
     let mut value =
         serde_json::to_value(&report).map_err(|error| Error::bug("a report is not JSON").caused_by(error))?;
@@ -205,13 +210,52 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     };
     value["verdict"] = json!(verdict);
     facts.push(("verdict", verdict));
+    if let Some(kept) = &kept {
+        facts.extend([("kept checkpoint", counted(kept.kept.size, "entry")), ("continued", told(kept).to_owned())]);
+        value["continues"] = continuity(kept);
+    }
     Report::facts(facts, value).print(global.output)?;
     for finding in &report.findings {
         let at = finding.index.map(|index| format!(" at {index}")).unwrap_or_default();
         let file = finding.file.as_deref().unwrap_or("-");
         output::note(&format!("{}{at} ({file}): {}", finding.what, output::printable(&finding.message)));
     }
-    if verified { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
+    let continued = kept.is_none_or(|kept| kept.verdict == Continuity::Continues);
+    if verified && continued { Ok(()) } else { Err(Failure::Reported(Exit::CheckFailed)) }
+}
+
+fn kept(log: &Path, path: &Path, key: &PublicKey) -> Result<Continued> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| layout::io_error("document-unreadable", "the kept checkpoint cannot be read", path, error))?;
+    let signed = Checkpoint::open(&text, key).map_err(|error| error.with("path", path.display()));
+    signed.and_then(|_| audit::continues(log, &text, key))
+}
+
+fn told(continued: &Continued) -> &'static str {
+    match continued.verdict {
+        Continuity::Continues => "yes: the log begins with everything that checkpoint signed",
+        Continuity::Shorter => {
+            "NO, SHORTER: entries that checkpoint signed are not in this log; it was cut, or is an older copy"
+        }
+        Continuity::Forked => {
+            "NO, FORKED: this log has another history than that checkpoint signed; keep both, they are the evidence"
+        }
+    }
+}
+
+fn continuity(continued: &Continued) -> Value {
+    let Continued { kept, now, verdict, path } = continued;
+    let verdict = match verdict {
+        Continuity::Continues => "continues",
+        Continuity::Shorter => "shorter",
+        Continuity::Forked => "forked",
+    };
+    let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let proof: Vec<_> = path.iter().map(hex).collect();
+    json!({
+        "verdict": verdict, "kept": { "size": kept.size, "root": hex(&kept.root) },
+        "now": { "size": now.size, "root": hex(&now.root) }, "proof": proof,
+    })
 }
 
 /// A server that runs on the directory signs what it has first, so that the newest entries are verified too. Without

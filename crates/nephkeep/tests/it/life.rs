@@ -3,6 +3,8 @@
 use super::shared::{Done, Home, kill_9};
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -36,6 +38,36 @@ fn an_intent_survives_kill_9_and_nothing_is_left_after_down() {
     home.run(&["down"]).exits(0);
     assert_eq!(home.processes(), Vec::<String>::new());
     assert!(!home.directory().join("run/server.json").exists());
+}
+
+#[test]
+fn a_normal_user_needs_nobody_elses_rights() {
+    let home = Home::of_a_normal_user();
+    home.up();
+    let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+    let user = owner(&home.directory());
+    assert_ne!(user, 0);
+    for part in
+        ["record/data", "record/socket", "record/password", "keystore", "slots", "audit-key", "admin-credential"]
+    {
+        assert_eq!(owner(&home.directory().join(part)), user, "{part}");
+    }
+    let running = home.processes();
+    assert!(running.len() > 3, "a server and a PostgreSQL with its children: {running:?}");
+    for process in running {
+        let pid = process.split(' ').next().unwrap();
+        // One of PostgreSQL's children may have ended meanwhile.
+        if let Ok(found) = fs::metadata(format!("/proc/{pid}")) {
+            assert_eq!(found.uid(), user, "{process}");
+        }
+    }
+    home.run_with(&["intent", "create"], INTENT).exits(0);
+    home.run(&["doctor"]).exits(0);
+    home.run(&["down"]).exits(0);
+    assert_eq!(home.processes(), Vec::<String>::new());
+    home.up();
+    assert_eq!(home.run(&["intent", "list", "-o", "json"]).exits(0).json().as_array().unwrap().len(), 1);
+    home.run(&["down"]).exits(0);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{
     fs,
     io::Write,
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -16,6 +19,9 @@ pub struct Home {
     place: TempDir,
     pub port: u16,
     metrics: bool,
+    program: PathBuf,
+    /// Who runs it, when not the one who runs the tests.
+    user: Option<u32>,
 }
 
 /// What a command came to.
@@ -65,7 +71,22 @@ impl Home {
         let place = tempfile::tempdir().unwrap();
         // PostgreSQL runs under another account when this is root: the way must be open to it.
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { place, port: free_port(), metrics: false }
+        let program = env!("CARGO_BIN_EXE_nephkeep").into();
+        Self { place, port: free_port(), metrics: false, program, user: None }
+    }
+
+    /// Run by a user without any rights: `nobody` where the tests are root's, else whoever runs them.
+    pub fn of_a_normal_user() -> Self {
+        const NOBODY: u32 = 65_534;
+        let mut home = Self::new();
+        if fs::metadata(home.place.path()).unwrap().uid() == 0 {
+            // The directory it was built in may be closed to others.
+            let program = home.beside("nephkeep-program");
+            fs::copy(&home.program, &program).unwrap();
+            chown(home.place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            (home.program, home.user) = (program, Some(NOBODY));
+        }
+        home
     }
 
     /// With its Prometheus; most tests have nothing to do with it.
@@ -91,7 +112,10 @@ impl Home {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nephkeep"));
+        let mut command = Command::new(&self.program);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user).current_dir("/").env_remove("HOME");
+        }
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEPHKEEP_")) {
             command.env_remove(name);
         }

@@ -1,7 +1,7 @@
 //! Configuration, access, audit and keys through the command line.
 
-use super::shared::{Home, kill_9};
-use std::fs;
+use super::shared::{Done, Home, kill_9};
+use std::{fs, path::Path, process::Command};
 
 #[test]
 fn a_configuration_has_versions_differences_and_a_way_back() {
@@ -104,6 +104,66 @@ fn the_audit_log_is_verified_and_proven_offline_and_tampering_is_found() {
     bytes[middle] ^= 1;
     fs::write(&segment, bytes).unwrap();
     home.run(&["audit", "verify"]).exits(1);
+}
+
+/// What is seen from outside, with files and the public key alone: a log that goes on, one that was cut, and one that
+/// its own key has written anew.
+#[test]
+fn a_kept_checkpoint_shows_that_the_history_was_not_rewritten() {
+    let home = Home::new();
+    home.up();
+    home.run(&["down"]).exits(0);
+    let (log, key) = (home.directory().join("audit"), home.directory().join("audit-key/log.pub"));
+    let early = home.beside("early");
+    assert!(Command::new("cp").arg("-a").args([&log, &early]).status().unwrap().success());
+    home.up();
+    home.run_with(&["configuration", "set", "ran/a"], "{\"n\": 1}").exits(0);
+    home.run(&["down"]).exits(0);
+    let kept = home.write("kept", fs::read(log.join("checkpoint")).unwrap());
+    home.up();
+    home.run_with(&["configuration", "set", "ran/a"], "{\"n\": 2}").exits(0);
+    let verify = |log: &Path, kept: &Path| {
+        let mut command = home.command();
+        command.env("NEPHKEEP_DIR", home.beside("nowhere")).args(["audit", "verify", "-o", "json"]);
+        command.arg("--log").arg(log).arg("--public-key").arg(&key).arg("--continues").arg(kept);
+        Done::from(command.output().unwrap())
+    };
+    let told = home.run(&["audit".as_ref(), "verify".as_ref(), "--continues".as_ref(), kept.as_os_str()]).exits(0);
+    assert!(told.out.contains("yes: the log begins with everything"), "{}", told.out);
+    home.run(&["down"]).exits(0);
+    let continued = verify(&log, &kept).exits(0).json();
+    assert_eq!((&continued["verdict"], &continued["continues"]["verdict"]), (&"verified".into(), &"continues".into()));
+    assert!(continued["continues"]["kept"]["size"].as_u64() < continued["size"].as_u64(), "{continued}");
+
+    let cut = verify(&early, &kept).exits(1).json();
+    assert_eq!((&cut["verdict"], &cut["continues"]["verdict"]), (&"verified".into(), &"shorter".into()), "{cut}");
+
+    rewrite(&early, key.parent().unwrap(), continued["size"].as_u64().unwrap());
+    let forked = verify(&early, &kept).exits(1).json();
+    assert_eq!((&forked["verdict"], &forked["continues"]["verdict"]), (&"verified".into(), &"forked".into()));
+    let own = early.join("checkpoint");
+    verify(&early, &own).exits(0);
+
+    let other = home.write("other", fs::read_to_string(&kept).unwrap().replacen('\n', "0\n", 1));
+    let unsigned = verify(&log, &other).exits(1);
+    assert!(unsigned.err.contains("audit-checkpoint-invalid"), "{}", unsigned.err);
+}
+
+/// What whoever holds the key can do.
+fn rewrite(log: &Path, keys: &Path, entries: u64) {
+    let options = audit::Options { directory: log.to_owned(), keys: keys.to_owned(), name: None };
+    let log = audit::TransparencyLog::open_with(&options).unwrap();
+    let entry = |hlc| audit::Entry::Act {
+        hlc,
+        principal: "admin".into(),
+        tenant: "default".into(),
+        action: "nothing".into(),
+        outcome: "done".into(),
+        detail: "to be seen".into(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(log.append((0..=entries).map(entry).collect())).unwrap();
+    log.close();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bad input at the door: a clear 4xx that names field and remedy, nothing stored, nothing panics.
 
-use crate::stand::{Stand, TMF, intent};
+use crate::stand::{Reply, Stand, TMF, intent};
 use axum::body::Body;
 use http::{Request, StatusCode};
 use proptest::prelude::*;
@@ -16,27 +16,27 @@ async fn malformed_intents_are_refused_and_the_field_is_named() {
     let path = format!("{TMF}/intent");
     let deep = format!("{{\"@type\":\"Intent\",\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let large = format!("{{\"@type\":\"Intent\",\"name\":\"{}\"}}", "x".repeat(1 << 20));
-    let cases: [(&str, u16, &str); 12] = [
-        ("", 400, "json-malformed"),
-        ("{", 400, "json-malformed"),
-        ("[]", 400, "attribute-type"),
-        ("{\"@type\":\"Intent\"}", 400, "attribute-missing"),
-        ("{\"@type\":\"Intent\",\"@type\":\"Intent\"}", 400, "json-duplicate-key"),
-        ("{\"@type\":7,\"name\":\"x\"}", 400, "attribute-type"),
-        ("{\"@type\":\"Nothing\",\"name\":\"x\"}", 400, "type-unknown"),
-        ("{\"@type\":\"Intent\",\"name\":\"\\ud800\"}", 400, "json-surrogate"),
-        (
-            "{\"@type\":\"Intent\",\"name\":7,\"expression\":{\"@type\":\"JsonLdExpression\",\"iri\":\"x\"}}",
-            400,
-            "attribute-type",
-        ),
-        ("{\"@type\":\"Intent\",\"id\":7,\"name\":\"x\"}", 400, "attribute-type"),
-        (&deep, 400, "json-depth"),
-        (&large, 413, "body-too-large"),
+    let text = "{\"@type\":\"Intent\",\"name\":7,\"expression\":{\"@type\":\"JsonLdExpression\",\"iri\":\"x\"}}";
+    let inside = text.replace("7", "\"x\"").replace("\"x\"}}", "[]}}");
+    // What names the place: a field, or where no field can be read, line and column.
+    let cases: [(&str, u16, &str, (&str, &str)); 13] = [
+        ("", 400, "json-malformed", ("column", "1")),
+        ("{", 400, "json-malformed", ("column", "2")),
+        ("[]", 400, "attribute-type", ("field", "$")),
+        ("{\"@type\":\"Intent\"}", 400, "attribute-missing", ("field", "name")),
+        ("{\"@type\":\"Intent\",\"@type\":\"Intent\"}", 400, "json-duplicate-key", ("field", "@type")),
+        ("{\"@type\":7,\"name\":\"x\"}", 400, "attribute-type", ("field", "@type")),
+        ("{\"@type\":\"Nothing\",\"name\":\"x\"}", 400, "type-unknown", ("field", "@type")),
+        ("{\"@type\":\"Intent\",\"name\":\"\\ud800\"}", 400, "json-surrogate", ("field", "name")),
+        (text, 400, "attribute-type", ("field", "name")),
+        (&inside, 400, "attribute-type", ("field", "expression.iri")),
+        ("{\"@type\":\"Intent\",\"id\":7,\"name\":\"x\"}", 400, "attribute-type", ("field", "id")),
+        (&deep, 400, "json-depth", ("field", "a")),
+        (&large, 413, "body-too-large", ("limit", "1048576")),
     ];
-    for (body, status, code) in cases {
-        let answer = stand.post(&path).body("application/json", body.to_owned()).send().await;
-        answer.problem(status, code);
+    for (body, status, code, (fact, place)) in cases {
+        let answer = stand.post(&path).body("application/json", body.to_owned()).send().await.problem(status, code);
+        assert_eq!(answer["context"][fact], place, "{answer}");
     }
     stand.post(&path).body("text/xml", "<x/>").send().await.problem(415, "media-type-unsupported");
     let list = stand.get(&path).send().await.expect(200);
@@ -225,30 +225,72 @@ async fn too_much_at_one_time_is_refused_before_it_begins() {
     stand.stop().await;
 }
 
-fn request(method: &str, path: &str, kind: &str, token: &str, body: Vec<u8>) -> Option<Request<Body>> {
-    let request = Request::builder().method(method).uri(path).header("content-type", kind);
-    request.header("authorization", format!("Bearer {token}")).body(Body::from(body)).ok()
+/// What a client may send as a header, the names that mean something to us among them.
+fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
+    let names =
+        ["if-match", "if-none-match", "idempotency-key", "purpose", "tenant", "ledger-position", "x-request-id"];
+    let values = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        "(\"|W/|\\*|0|1|-|\\.|,|k| )*".prop_map(String::into_bytes),
+    ];
+    prop::collection::vec((prop::sample::select(names.to_vec()), values), 0..3)
+}
+
+/// Filters, fields, pages and cursors; half of it spelled as they are spelled.
+fn queries() -> impl Strategy<Value = String> {
+    let names =
+        "(fields|offset|limit|sort|name|name\\.gt|name\\.ne|priority|expression\\.iri|after|wait|kind|to|at|%6e|x)";
+    let values =
+        "(name|id|@type|a\\.b|,|;|-1|0|1|2|10|99999999999999999999|0\\.1-0000000000000001\\.3|%zz|%00|%ff|\\*|x)*";
+    let spelled = format!("({names}={values}&){{0,3}}{names}={values}");
+    prop_oneof!["[ -~]{0,24}", spelled]
+}
+
+fn request(method: &str, path: &str, token: &str, headers: &[(&str, Vec<u8>)], body: Vec<u8>) -> Option<Request<Body>> {
+    let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, &value[..])).body(Body::from(body)).ok()
+}
+
+/// No 500, an error body of TMF630 with every refusal, and nothing stored by what was refused.
+#[track_caller]
+fn answered(stand: &Stand, runtime: &tokio::runtime::Runtime, router: &axum::Router, asked: Request<Body>) {
+    let (method, path) = (asked.method().clone(), asked.uri().to_string());
+    let before = stand.app.ledger.published().unwrap();
+    let (head, body) = runtime.block_on(router.clone().oneshot(asked)).unwrap().into_parts();
+    let body = runtime.block_on(axum::body::to_bytes(body, usize::MAX)).unwrap();
+    let reply = Reply { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() };
+    assert_ne!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {}", reply.text);
+    crate::official::check(&method, &path, &reply);
+    if reply.status.is_client_error() {
+        assert_eq!(stand.app.ledger.published().unwrap(), before, "{method} {path} was refused and stored something");
+    }
 }
 
 #[test]
-fn arbitrary_requests_are_answered_without_a_panic() {
+fn arbitrary_requests_are_answered_without_a_panic_and_a_refused_one_stores_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let stand = runtime.block_on(Stand::new());
+    runtime.block_on(stand.intent("x"));
     let router = server::http::router(stand.app.clone());
-    let paths = prop::sample::select(vec![
-        format!("{TMF}/intent"),
-        format!("{TMF}/intentSpecification"),
-        format!("{TMF}/intent/x"),
-        format!("{TMF}/hub"),
-        "/api/v1/transactions".to_owned(),
-        "/api/v1/configuration/ran/x".to_owned(),
-        "/api/v1/configuration/ran/x:rollback?to=1".to_owned(),
-        "/api/v1/principals".to_owned(),
-        "/api/v1/keys/rotations".to_owned(),
-        "/api/v1/erasures".to_owned(),
-        "/api/v1/network-intents".to_owned(),
-    ]);
-    let methods = prop::sample::select(vec!["POST", "PUT", "PATCH", "DELETE"]);
+    let (tmf, ours) = (
+        ["/intent", "/intentSpecification", "/intent/x", "/intent/x/intentReport", "/hub", "/hub/x"],
+        [
+            "/transactions",
+            "/configuration",
+            "/configuration/ran/x",
+            "/configuration/ran/x:rollback?to=1",
+            "/history/intent/x",
+            "/watch?wait=0",
+            "/audit",
+            "/principals",
+            "/keys/rotations",
+            "/erasures",
+            "/network-intents",
+        ],
+    );
+    let tmf = tmf.map(|path| format!("{TMF}{path}"));
+    let paths = prop::sample::select([&tmf[..], &ours.map(|path| format!("/api/v1{path}"))].concat());
+    let methods = prop::sample::select(vec!["GET", "GET", "POST", "PUT", "PATCH", "DELETE"]);
     let kinds = prop::sample::select(vec![
         "application/json",
         "application/json-patch+json",
@@ -257,13 +299,13 @@ fn arbitrary_requests_are_answered_without_a_panic() {
     ]);
     let words = "(\\{|\\}|\\[|\\]|,|:|\"@type\"|\"Intent\"|\"name\"|\"op\"|\"path\"|\"/a\"|\"value\"|1|-0|1e999|null|\"\\\\u0000\")*";
     let bodies = prop_oneof![prop::collection::vec(any::<u8>(), 0..256), words.prop_map(String::into_bytes)];
-    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(path in paths, method in methods, kind in kinds, body in bodies, query in "[ -~]{0,24}")| {
+    let config = ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(path in paths, method in methods, kind in kinds, body in bodies, query in queries(), headers in headers())| {
         let separator = if path.contains('?') { '&' } else { '?' };
         for path in [path.clone(), format!("{path}{separator}{query}")] {
-            let Some(request) = request(method, &path, kind, &stand.admin, body.clone()) else { continue };
-            let answer = runtime.block_on(router.clone().oneshot(request)).unwrap();
-            prop_assert!(answer.status() != StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", String::from_utf8_lossy(&body));
+            let kind = [("content-type", kind.as_bytes().to_vec())];
+            let Some(asked) = request(method, &path, &stand.admin, &[&kind[..], &headers[..]].concat(), body.clone()) else { continue };
+            answered(&stand, &runtime, &router, asked);
         }
     });
     runtime.block_on(stand.stop());

@@ -67,13 +67,14 @@ impl Reply {
     }
 }
 
-pub struct Ask<'s> {
-    stand: &'s Stand,
+pub struct Ask {
+    method: Method,
+    path: String,
     request: reqwest::RequestBuilder,
     token: Option<String>,
 }
 
-impl Ask<'_> {
+impl Ask {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
         self
@@ -104,7 +105,7 @@ impl Ask<'_> {
             headers: response.headers().clone(),
             text: response.text().await.unwrap(),
         };
-        crate::official::check(&self.stand.base, &reply);
+        crate::official::check(&self.method, &self.path, &reply);
         reply
     }
 }
@@ -202,23 +203,23 @@ impl Stand {
         Self { base, admin, app, client, stop: Some(stop), served, database, directories: vec![directory] }
     }
 
-    pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
-        let request = self.client.request(method, format!("{}{path}", self.base));
-        Ask { stand: self, request, token: Some(self.admin.clone()) }
+    pub fn ask(&self, method: Method, path: &str) -> Ask {
+        let request = self.client.request(method.clone(), format!("{}{path}", self.base));
+        Ask { method, path: path.to_owned(), request, token: Some(self.admin.clone()) }
     }
-    pub fn get(&self, path: &str) -> Ask<'_> {
+    pub fn get(&self, path: &str) -> Ask {
         self.ask(Method::GET, path)
     }
-    pub fn post(&self, path: &str) -> Ask<'_> {
+    pub fn post(&self, path: &str) -> Ask {
         self.ask(Method::POST, path)
     }
-    pub fn patch(&self, path: &str) -> Ask<'_> {
+    pub fn patch(&self, path: &str) -> Ask {
         self.ask(Method::PATCH, path)
     }
-    pub fn put(&self, path: &str) -> Ask<'_> {
+    pub fn put(&self, path: &str) -> Ask {
         self.ask(Method::PUT, path)
     }
-    pub fn delete(&self, path: &str) -> Ask<'_> {
+    pub fn delete(&self, path: &str) -> Ask {
         self.ask(Method::DELETE, path)
     }
     /// The token of a new principal of the home tenant.
