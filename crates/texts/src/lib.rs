@@ -4,6 +4,7 @@ mod encoding;
 mod html;
 mod markdown;
 mod part;
+pub mod pdf;
 mod rst;
 
 pub use encoding::decoded;

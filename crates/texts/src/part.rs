@@ -142,7 +142,7 @@ impl Parts {
         }
     }
 
-    fn end(mut self) -> Result<(Option<String>, Vec<Section>)> {
+    pub(crate) fn end(mut self) -> Result<(Option<String>, Vec<Section>)> {
         self.close(0);
         if self.found.len() > CHUNKS_MAX { Err(too_many()) } else { Ok((self.title.or(self.named), self.found)) }
     }
@@ -195,7 +195,7 @@ fn joined(path: &[Step]) -> (String, bool) {
 }
 
 /// Cut between characters, and marked as cut.
-fn shortened(words: &str, most: usize) -> String {
+pub(crate) fn shortened(words: &str, most: usize) -> String {
     if words.len() <= most {
         return words.to_owned();
     }

@@ -186,3 +186,57 @@ fn another_embedder_is_migrated_to_and_asked_for_each_text_once() {
     assert!(log.contains("credential-exposed"), "{log}");
     stands_nowhere(&home, KEY);
 }
+
+/// A file of one page: its content, and an outline of one heading for it.
+fn pdf(content: &str, heading: &str) -> Vec<u8> {
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R /Outlines 6 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".into(),
+        "<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>".into(),
+        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".into(),
+        "<< /Type /Outlines /First 7 0 R /Last 7 0 R >>".into(),
+        format!("<< /Title ({heading}) /Parent 6 0 R /Dest [3 0 R /Fit] >>"),
+    ];
+    let (mut file, mut places) = ("%PDF-1.4\n".to_owned(), String::new());
+    for (number, object) in (1..).zip(objects) {
+        places += &format!("{:010} 00000 n \n", file.len());
+        file += &format!("{number} 0 obj\n{object}\nendobj\n");
+    }
+    let at = file.len();
+    file += &format!(
+        "xref\n0 8\n0000000000 65535 f \n{places}trailer\n<< /Size 8 /Root 1 0 R >>\nstartxref\n{at}\n%%EOF\n"
+    );
+    file.into_bytes()
+}
+
+#[test]
+fn every_form_is_imported_under_its_headings_and_a_broken_pdf_is_one_refusal() {
+    let home = Home::new();
+    home.up();
+    let docs = home.beside("docs");
+    fs::create_dir(&docs).unwrap();
+    let page = "BT /F1 12 Tf 72 700 Td (The F1 interface joins) Tj 0 -14 Td (the units of a gNB.) Tj ET";
+    fs::write(docs.join("split.pdf"), pdf(page, "Split")).unwrap();
+    fs::write(docs.join("cut.pdf"), &pdf(page, "Split")[..40]).unwrap();
+    fs::write(docs.join("scan.pdf"), pdf("0 0 m 9 9 l S", "Scan")).unwrap();
+    fs::write(docs.join("n3.rst"), "Core\n====\n\nN3\n--\n\n.. note:: N3 carries user traffic.\n").unwrap();
+    fs::write(docs.join("e1.html"), b"<meta charset=latin1><h1>E1</h1><p>Tr\xe4ger").unwrap();
+    let import = ["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook", "-o", "json"];
+    for dry in [true, false] {
+        let verb: Vec<&str> = import.into_iter().chain(dry.then_some("--dry-run")).collect();
+        let done = home.run(&verb).exits(1);
+        assert_eq!((&done.json()["created"], &done.json()["refused"]), (&3.into(), &2.into()), "{}", done.err);
+        for what in ["cut.pdf: pdf-unreadable", "scan.pdf: pdf-without-text"] {
+            assert!(done.err.contains(what), "{what}: {}", done.err);
+        }
+    }
+    home.run(&["verify"]).exits(0);
+    for (question, path, heading) in [
+        ("which interface joins the units of a gNB", "split.pdf", "Split"),
+        ("what carries user traffic", "n3.rst", "Core > N3"),
+    ] {
+        let found = home.run(&["knowledge", "search", question, "-o", "json"]).exits(0).json();
+        assert_eq!((&found["passages"][0]["path"], &found["passages"][0]["heading"]), (&path.into(), &heading.into()));
+    }
+}

@@ -1,4 +1,4 @@
-//! Files as documents: a text is one, and JSON Lines of passages are many.
+//! Files as documents: a text or a PDF is one, and JSON Lines of passages are many.
 
 use super::passages::Passages;
 use crate::import::walk::{Found, Known, unreadable};
@@ -6,7 +6,7 @@ use model::{Error, Json, Result};
 use std::{
     fs::File,
     io::{BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use texts::Format;
 
@@ -18,11 +18,20 @@ pub const DOCUMENT_MAX_BYTES: u64 = 1 << 20;
 pub struct Text {
     pub place: String,
     pub body: Result<Json>,
+    /// Where its sections come from, if the body has none yet.
+    pub pdf: Option<PathBuf>,
+}
+
+impl Text {
+    pub fn new(place: String, body: Result<Json>) -> Self {
+        Self { place, body, pdf: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Text(Format),
+    Pdf,
     Passages,
 }
 
@@ -32,6 +41,7 @@ fn form(path: &Path) -> Option<Form> {
         "rst" | "rest" => Form::Text(Format::Rst),
         "html" | "htm" | "xhtml" => Form::Text(Format::Html),
         "txt" | "text" => Form::Text(Format::Text),
+        "pdf" => Form::Pdf,
         "jsonl" | "ndjson" => Form::Passages,
         _ => return None,
     })
@@ -40,7 +50,7 @@ fn form(path: &Path) -> Option<Form> {
 pub const KNOWN: Known = Known {
     unknown: "text-form-unknown",
     what: "a text",
-    endings: ".md, .markdown, .rst, .rest, .html, .htm, .xhtml, .txt, .text, .jsonl or .ndjson",
+    endings: ".md, .markdown, .rst, .rest, .html, .htm, .xhtml, .txt, .text, .pdf, .jsonl or .ndjson",
     is: |path| form(path).is_some(),
 };
 
@@ -55,11 +65,12 @@ pub fn texts(found: &Found, source: &str, class: Option<&str>) -> Box<dyn Iterat
     let text = match form(path).unwrap_or(Form::Text(Format::Text)) {
         Form::Passages => match File::open(path) {
             Ok(file) => return Box::new(Passages::new(place, BufReader::new(file), source, class)),
-            Err(error) => Text { place, body: Err(unreadable(path, error)) },
+            Err(error) => Text::new(place, Err(unreadable(path, error))),
         },
+        Form::Pdf => Text { place, body: Ok(body()), pdf: Some(path.to_owned()) },
         Form::Text(format) => {
             let text = whole(path, format);
-            Text { place, body: text.map(|text| body().with("format", format.as_str()).with("text", text)) }
+            Text::new(place, text.map(|text| body().with("format", format.as_str()).with("text", text)))
         }
     };
     Box::new(std::iter::once(text))

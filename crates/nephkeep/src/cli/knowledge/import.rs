@@ -1,6 +1,9 @@
 //! `knowledge import`: files into documents of the knowledge base, many at a time.
 
-use super::files::{self, DOCUMENT_MAX_BYTES, Text};
+use super::{
+    files::{self, DOCUMENT_MAX_BYTES, Text},
+    pdf::Readers,
+};
 use crate::{
     cli::Global,
     client::{Call, Client},
@@ -28,7 +31,7 @@ use std::{
 
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// Import Markdown, reStructuredText, HTML, plain text and JSON Lines of passages
+/// Import Markdown, reStructuredText, HTML, plain text, PDF and JSON Lines of passages
 ///
 /// The same source and path is the same document: unchanged it is skipped, changed it becomes a new version, so an
 /// interrupted import is resumed by running it again. A text that cannot be read is named, and the others are imported.
@@ -37,14 +40,16 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
     nephkeep knowledge import passages.jsonl\n  nephkeep knowledge import --class confidential contracts/\n\n\
     A row of JSON Lines has path and text, and may have source, title and section; rows of one path are one document.\n\
     A text, or the rows of one document, has at most 1 MiB. A document with a broken row is refused whole.\n\
-    Texts are UTF-8, or UTF-16 with a byte order mark; HTML may declare another character set.\n\n\
+    Texts are UTF-8, or UTF-16 with a byte order mark; HTML may declare another character set.\n\
+    A PDF has at most 64 MiB and as much text as a document; it is read in a process of its own, page by page, under \
+    the headings of its outline.\n\n\
     What a directory holds is imported, refused or passed over, and named and counted either way. Refused is a file of a \
     form that is read, but not this one; then the exit is 1. Passed over are files of other forms (pictures, programs), \
     links, and what begins with a dot: they are not documents, and the exit stays 0. A file that is named itself is a \
     document, or the import does not begin.")]
 pub struct Import {
     /// Files, or directories that are searched for .md, .markdown, .rst, .rest, .html, .htm, .xhtml, .txt, .text,
-    /// .jsonl and .ndjson
+    /// .pdf, .jsonl and .ndjson
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     /// Where the texts come from, for texts that do not say it themselves
@@ -102,10 +107,9 @@ impl Account {
             "passed_over": self.passed_over.len(), "others": self.passed_over })
     }
 
-    fn count(&mut self, place: &str, outcome: Result<Option<serde_json::Value>>) {
+    fn count(&mut self, place: &str, outcome: Result<serde_json::Value>) {
         match outcome {
-            Ok(None) => self.created += 1,
-            Ok(Some(told)) => {
+            Ok(told) => {
                 self.chunks += told["chunks"].as_u64().unwrap_or(0);
                 match told["state"].as_str() {
                     Some("created") => self.created += 1,
@@ -129,7 +133,7 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let client = if verb.dry_run { None } else { Some(global.client()?) };
     let begun = Instant::now();
     let (source, class) = (verb.source.clone(), verb.class.clone());
-    let (mut account, waits) = (Account::default(), Waits::default());
+    let (mut account, waits, readers) = (Account::default(), Waits::default(), Readers::default());
     account.directories(&mut files);
     let texts = files.found.into_iter().flat_map(move |found| files::texts(&found, &source, class.as_deref()));
     let mut once = Once::default();
@@ -137,7 +141,7 @@ pub async fn run(global: &Global, verb: &Import) -> Outcome {
     let (open, mut stopped) = (Cell::new(true), None);
     // Once something ended the import no text is begun, and those on their way are still counted.
     let texts = texts.take_while(|_| open.get());
-    let outcomes = stream::iter(texts).map(|text| one(text, client.as_ref(), &waits));
+    let outcomes = stream::iter(texts).map(|text| one(text, client.as_ref(), &waits, &readers));
     let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(usize::from(verb.in_flight)));
     let mut told = Instant::now();
     while let Some((place, outcome)) = outcomes.next().await {
@@ -182,29 +186,44 @@ impl Once {
                 let what = "another text of this import is the same document (same source and path); import the \
                     directory above both, or give them different sources";
                 let error = Error::invalid("import-twice", what).with("first", entry.get());
-                Text { place: text.place, body: Err(error) }
+                Text::new(text.place, Err(error))
             }
         }
     }
 }
 
-/// What the server said of a text, or none in a dry run. The outer error ends the import: the server is gone, or this
+/// What the server said of a text, or would say. The outer error ends the import: the server is gone, or this
 /// caller may not write; a text that cannot be read is only one text.
-type Told = Result<Result<Option<serde_json::Value>>>;
+type Told = Result<Result<serde_json::Value>>;
 
-async fn one(text: Text, client: Option<&Client>, waits: &Waits) -> (String, Told) {
-    let told = match (text.body, client) {
+async fn one(text: Text, client: Option<&Client>, waits: &Waits, readers: &Readers) -> (String, Told) {
+    let body = match (text.body, &text.pdf) {
+        (Ok(body), Some(path)) => readers.read(path, body).await,
+        (body, _) => body,
+    };
+    let told = match (body, client) {
         (Err(error), _) => Ok(Err(error)),
         (Ok(body), client) => match (body.to_bytes(), client) {
             (bytes, _) if bytes.len() as u64 > DOCUMENT_MAX_BYTES => Ok(Err(knowledge::too_large(bytes.len()))),
-            (_, None) => Ok(Ok(None)),
+            (_, None) => Ok(rehearsed(&body)),
             (bytes, Some(client)) => match send(client, bytes, waits).await {
                 Err(error) if ends(&error) => Err(error),
-                told => Ok(told.map(Some)),
+                told => Ok(told),
             },
         },
     };
     (text.place, told)
+}
+
+/// What the server would make of a text.
+fn rehearsed(body: &Json) -> Result<serde_json::Value> {
+    let text = |name: &str| body.get(name).and_then(Json::as_str);
+    let (Some(format), Some(text)) = (text("format"), text("text")) else { return Ok(json!({ "state": "created" })) };
+    let chunks = texts::chunks_of(&texts::sections(format.parse()?, text)?.1)?.len();
+    if chunks == 0 {
+        return Err(Error::invalid("attribute-value", "there is no text in this document; leave it out"));
+    }
+    Ok(json!({ "state": "created", "chunks": chunks }))
 }
 
 /// Repeating it is harmless: the same text is the same document.
@@ -238,7 +257,7 @@ mod tests {
 
     fn text(place: &str, path: &str) -> Text {
         let body = Json::object().with("source", "s").with("path", path).with("text", "x");
-        Text { place: place.into(), body: Ok(body) }
+        Text::new(place.into(), Ok(body))
     }
 
     #[test]
@@ -252,12 +271,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_cannot_be_read_now_is_one_refusal_and_not_the_end() {
-        let waits = Waits::default();
-        let unreadable = Text { place: "a".into(), body: Err(Error::retry("import-unreadable", "busy")) };
-        let (_, told) = one(unreadable, None, &waits).await;
+        let (waits, readers) = (Waits::default(), Readers::default());
+        let unreadable = Text::new("a".into(), Err(Error::retry("import-unreadable", "busy")));
+        let (_, told) = one(unreadable, None, &waits, &readers).await;
         assert_eq!(told.unwrap().unwrap_err().code(), "import-unreadable");
         let large = Json::object().with("text", "x".repeat(1 << 20));
-        let (_, told) = one(Text { place: "b".into(), body: Ok(large) }, None, &waits).await;
+        let (_, told) = one(Text::new("b".into(), Ok(large)), None, &waits, &readers).await;
         assert_eq!(told.unwrap().unwrap_err().code(), "document-too-large");
     }
 }

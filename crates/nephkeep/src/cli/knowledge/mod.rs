@@ -5,6 +5,7 @@ mod files;
 mod import;
 mod migrate;
 mod passages;
+mod pdf;
 
 use super::Global;
 use crate::{
@@ -34,6 +35,8 @@ enum Verb {
     Get(Get),
     Delete(Delete),
     Migrate(migrate::Migrate),
+    #[command(hide = true, name = pdf::VERB)]
+    Pdf(pdf::Sections),
 }
 
 /// List documents
@@ -73,6 +76,7 @@ struct Delete {
 pub async fn run(global: &Global, arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Import(verb) => import::run(global, verb).await,
+        Verb::Pdf(verb) => pdf::run(verb),
         Verb::Search(verb) => ask::search(global, verb).await,
         Verb::Retrieve(verb) => ask::retrieve(global, verb).await,
         Verb::Migrate(verb) => migrate::run(global, verb).await,

@@ -92,7 +92,7 @@ impl<R: BufRead> Passages<R> {
                 })
             }
         };
-        self.told.push_back(Text { place: format!("{}:{}", self.place, open.line), body });
+        self.told.push_back(Text::new(format!("{}:{}", self.place, open.line), body));
     }
 
     fn line(&mut self) {
@@ -121,7 +121,7 @@ impl<R: BufRead> Passages<R> {
     }
 
     fn tell(&mut self, error: Error) {
-        self.told.push_back(Text { place: format!("{}:{}", self.place, self.line), body: Err(error) });
+        self.told.push_back(Text::new(format!("{}:{}", self.place, self.line), Err(error)));
     }
 
     fn take(&mut self, row: Row) {
