@@ -4,7 +4,9 @@
 //! Methods, 1.3.5.2), with the quantile of Student's distribution for the fewest samples it is computed for; by the
 //! central limit theorem it holds for recalls too, which are not normal, once there are some fifty. To the samples one
 //! imagined question is added that found half, as the rule of succession adds one of each kind: else the bound of a few
-//! answers without a miss would be 1.
+//! answers without a miss would be 1. Recalls are skewed, so the confidence is 95 % only nearly: 94 % where a tenth of
+//! the questions finds half, 86 to 91 % where one in fifty finds nothing at all (computed by chance, 100 and 200 samples):
+//! the number of those that found nothing is shown beside the bound.
 
 /// Fewer samples say nothing.
 pub const LEAST: usize = 50;
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_bound_lies_under_the_true_mean_nearly_always() {
-        // Recalls by chance with the mean 0.95: of 2000 times the bound may be above it in 5 of 100 and a little more.
+        // Recalls by chance with the mean 0.95: the bound may be above it in 5 of 100 and a little more.
         let mut state = 7_u64;
         let mut roll = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -90,6 +92,6 @@ mod tests {
         };
         let mut sample = || Vec::from_iter((0..200).map(|_| if roll() < 0.9 { 1.0 } else { 0.5 }));
         let above = (0..2_000).filter(|_| Figures::of(&sample()).unwrap().bound.unwrap() > 0.95).count();
-        assert!(above <= 120, "{above} of 2000");
+        assert!(above <= 160, "{above} of 2000");
     }
 }

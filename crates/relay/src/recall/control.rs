@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn recall_between_the_target_and_well_above_changes_nothing() {
-        let mut control = control(Effort::DEFAULT);
-        assert!(fed(&mut control, 0.965, WINDOW * 10, Knob::Ef).is_empty());
+        let mut control = Control::new(0.9, Effort::DEFAULT);
+        assert!(fed(&mut control, 0.93, WINDOW * 10, Knob::Ef).is_empty());
         assert_eq!(control.figures().unwrap().n, WINDOW);
     }
 
