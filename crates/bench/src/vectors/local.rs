@@ -2,11 +2,8 @@
 
 use super::{
     corpus::Corpus,
-use super::{
-    corpus::Corpus,
     graph::{self, Graphed},
     quality::{self, Quality},
-};
 };
 use crate::results::{Row, grouped, p95};
 use model::{Class, Incarnation, Kind, Position, ResourceKey, Result, Shard, Subject, Tenant};
