@@ -29,13 +29,16 @@ pub async fn rows(place: &Path, corpus: &Corpus, seconds: f64) -> Result<Vec<Row
     // Brings the copy to the record's position, and compares it.
     command(&stand, &["verify", "vectors"])?;
     let copied = begun.elapsed();
+    command(&stand, &["verify", "text"])?;
     let target = stand.site.target()?;
     let questions: Arc<Vec<String>> = Arc::new(corpus.questions.iter().map(|(text, _)| text.clone()).collect());
-    let alone = ask(&target, &questions, 1, seconds).await?;
-    let together = ask(&target, &questions, CONNECTIONS, seconds).await?;
+    let alone = ask(&target, &questions, "vector", 1, seconds).await?;
+    let together = ask(&target, &questions, "vector", CONNECTIONS, seconds).await?;
+    let both = ask(&target, &questions, "hybrid", 1, seconds).await?;
+    let both_together = ask(&target, &questions, "hybrid", CONNECTIONS, seconds).await?;
     stand.site.stop().await?;
     let hour = |took: Duration| corpus.passages.len() as f64 / took.as_secs_f64() * 3_600.0;
-    let alone_ms = p95(&alone.times_ms);
+    let (alone_ms, both_ms) = (p95(&alone.times_ms), p95(&both.times_ms));
     Ok(vec![
         Row::new(
             "passages imported over HTTP: stored; stored, embedded and compared",
@@ -44,16 +47,28 @@ pub async fn rows(place: &Path, corpus: &Corpus, seconds: f64) -> Result<Vec<Row
             hour(copied) >= 500_000.0,
         ),
         Row::new(
-            "search over HTTP with audited reads, one connection",
+            "search by vectors over HTTP with audited reads, one connection",
             "P95 ≤ 5 ms",
             format!("P95 {alone_ms:.2} ms, {}/s", grouped(alone.per_second)),
             alone_ms <= 5.0,
         ),
         Row::new(
-            format!("search over HTTP with audited reads, {CONNECTIONS} connections"),
+            format!("search by vectors over HTTP with audited reads, {CONNECTIONS} connections"),
             "≥ 800/s",
             format!("{}/s, P95 {:.2} ms", grouped(together.per_second), p95(&together.times_ms)),
             together.per_second >= 800.0,
+        ),
+        Row::new(
+            "search by vectors and words over HTTP with audited reads, one connection",
+            "P95 ≤ 15 ms",
+            format!("P95 {both_ms:.2} ms, {}/s", grouped(both.per_second)),
+            both_ms <= 15.0,
+        ),
+        Row::new(
+            format!("search by vectors and words over HTTP with audited reads, {CONNECTIONS} connections"),
+            "≥ 800/s",
+            format!("{}/s, P95 {:.2} ms", grouped(both_together.per_second), p95(&both_together.times_ms)),
+            both_together.per_second >= 800.0,
         ),
     ])
 }
@@ -74,7 +89,13 @@ struct Asked {
     per_second: f64,
 }
 
-async fn ask(target: &Target, questions: &Arc<Vec<String>>, connections: usize, seconds: f64) -> Result<Asked> {
+async fn ask(
+    target: &Target,
+    questions: &Arc<Vec<String>>,
+    mode: &'static str,
+    connections: usize,
+    seconds: f64,
+) -> Result<Asked> {
     let begun = Instant::now();
     let mut workers = JoinSet::new();
     for worker in 0..connections {
@@ -88,7 +109,7 @@ async fn ask(target: &Target, questions: &Arc<Vec<String>>, connections: usize, 
                 if begun.elapsed().as_secs_f64() > seconds {
                     break;
                 }
-                let body = serde_json::json!({ "text": question, "limit": 10 }).to_string();
+                let body = serde_json::json!({ "text": question, "limit": 10, "mode": mode }).to_string();
                 let request = Request {
                     method: "POST",
                     path: "/api/v1/search",
