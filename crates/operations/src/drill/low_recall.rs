@@ -300,8 +300,11 @@ fn graphed(index: &VectorIndex, tenant: &Tenant, questions: &[Vec<f32>]) -> Resu
     Err(failed("there is no question"))
 }
 
+/// The vectors that are searched, and those that are asked for.
+type Corpus = (Vec<Vec<f32>>, Vec<Vec<f32>>);
+
 /// Clustered vectors of length 1, and other ones of the same clusters to ask for.
-fn generated(plan: &Plan) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+fn generated(plan: &Plan) -> Corpus {
     let vector = |number: u64| {
         let centre = scatter(plan.seed, number % 1_000 + (1 << 40));
         let own = scatter(plan.seed, number);
@@ -318,7 +321,7 @@ fn shortened(raw: Vec<f32>) -> Vec<f32> {
 }
 
 /// Passages of a file, and their beginnings to ask for.
-fn imported(path: &Path) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+fn imported(path: &Path) -> Result<Corpus> {
     let unreadable = |what: String| failed(format!("the corpus cannot be used: {what}")).with("path", path.display());
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let mut texts = Vec::new();
