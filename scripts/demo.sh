@@ -110,6 +110,7 @@ else
 fi
 # The copies follow the record; verify brings each to the record's present position.
 "$program" --dir "$directory" verify vectors
+"$program" --dir "$directory" verify text
 for question in "${questions[@]}"; do
     printf '\n? %s\n' "${question%%|*}"
     "$program" --dir "$directory" knowledge search "${question%%|*}" --limit 10 >"$work/found"

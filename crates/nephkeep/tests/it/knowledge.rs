@@ -80,7 +80,9 @@ fn a_copy_that_cannot_be_opened_keeps_nobody_from_being_served() {
         status.contains(code)
     };
     while !kept("vectors-unusable") {}
-    home.run(&search).exits(4);
+    // The other copy answers alone, unless this one is asked for by name.
+    assert_eq!(home.run(&search).exits(0).json()["without"]["copy"], "vectors");
+    home.run(&["knowledge", "search", "E2 nodes", "--mode", "vector"]).exits(4);
     home.run(&["intent", "list"]).exits(0);
     home.run(&["verify", "vectors"]).exits(4);
     // At once: between two steps the copy would be made anew in the empty place.
@@ -173,7 +175,8 @@ fn another_embedder_is_migrated_to_and_asked_for_each_text_once() {
     home.run(&["knowledge", "import", docs.to_str().unwrap(), "--source", "handbook"]).exits(0);
     while !home.run(&["status", "-o", "json"]).exits(0).out.contains("embedder-unavailable") {}
     home.run(&["intent", "list"]).exits(0);
-    home.run(&["knowledge", "search", "slices"]).exits(4);
+    home.run(&["knowledge", "search", "slices", "--mode", "vector"]).exits(4);
+    assert_eq!(home.run(&["knowledge", "search", "slices", "-o", "json"]).exits(0).json()["mode"], "text");
     server.refuse(0);
     while !home.run(&["verify", "vectors"]).out.contains("vectors") {}
     assert_eq!(
@@ -181,7 +184,8 @@ fn another_embedder_is_migrated_to_and_asked_for_each_text_once() {
         "more.md"
     );
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(home.run(&["knowledge", "search", "slices"]).exits(4).err.contains("embedder-unavailable"));
+    let refused = home.run(&["knowledge", "search", "slices", "--mode", "vector"]).exits(4);
+    assert!(refused.err.contains("embedder-unavailable"), "{}", refused.err);
     let log = fs::read_to_string(home.directory().join("log/server.log")).unwrap();
     assert!(log.contains("credential-exposed"), "{log}");
     stands_nowhere(&home, KEY);
