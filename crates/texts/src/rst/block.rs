@@ -22,9 +22,7 @@ pub(super) fn table(lines: &[&str]) -> Option<usize> {
 
 /// `====  ====`
 fn is_border(line: &str) -> bool {
-    line.starts_with("==")
-        && line.contains("= =") | line.contains("=  ")
-        && line.chars().all(|at| at == '=' || at == ' ')
+    line.starts_with("==") && line.contains("= ") && line.chars().all(|at| at == '=' || at == ' ')
 }
 
 /// Lines of a list with everything that stands in it, of fields or of options.

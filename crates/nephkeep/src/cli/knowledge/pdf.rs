@@ -6,7 +6,7 @@
 use crate::{exit::Outcome, import::walk::unreadable, output};
 use clap::Args;
 use model::{Error, Json, Result, json::Limits};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     fs::File,
     io::Read,
@@ -82,14 +82,16 @@ fn died(status: ExitStatus) -> Error {
 /// Read a PDF for `knowledge import`, in a process that may fail
 #[derive(Debug, Args)]
 pub struct Sections {
+    /// The file to read
     path: PathBuf,
 }
 
 /// In the process of its own.
 pub fn run(verb: &Sections) -> Outcome {
-    let most = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
     for (resource, limit) in [(Resource::Cpu, SECONDS), (Resource::As, MEMORY), (Resource::Core, 0)] {
-        setrlimit(resource, most(limit))
+        // Where less is allowed already, that stays.
+        let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })
             .map_err(|error| Error::retry("import-unreadable", "a limit cannot be set").caused_by(error))?;
     }
     let told = whole(&verb.path).and_then(|bytes| texts::pdf::sections(&bytes)).and_then(|(title, sections)| {
