@@ -172,7 +172,7 @@ impl Monitor {
             if watched.control.effort() == *effort { watched.control.add(compared.recall, knob) } else { Step::Stay }
         });
         for (key, chunk) in &compared.missing {
-            tracing::warn!(%key, chunk, "the vector index does not find a vector that it holds; nephkeep rebuild vectors");
+            tracing::warn!(%key, chunk, "the vector index does not find a vector that it holds, with the most effort there is");
         }
         Ok(Some((compared, step.unwrap_or(Step::Stay))))
     }
