@@ -405,7 +405,7 @@ fn a_full_disk_refuses_writes_and_they_go_on_when_there_is_room() {
     let refused = (0..5_000).map(|_| create(&home)).find(|done| done.code != 0).expect("writes on a full disk");
     let code = |done: &Done| {
         let line = done.err.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{done:?}"));
-        serde_json::from_str::<serde_json::Value>(line).unwrap()["code"].as_str().unwrap().to_owned()
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["error"]["code"].as_str().unwrap().to_owned()
     };
     // PostgreSQL's room or the audit log's is used up, whichever comes first; without room for its log PostgreSQL goes.
     let known = ["disk-full", "audit-unavailable", "record-unreachable", "outcome-unknown"];

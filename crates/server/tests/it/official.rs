@@ -126,6 +126,10 @@ fn resource(of: &str, document: &Value, selected: bool) {
     if selected {
         return;
     }
+    // The official document asks for no name; ours always have one, until they are erased.
+    if of == "Intent" && document["lifecycleStatus"] != "erased" {
+        assert!(document["name"].is_string(), "name is missing: {document}");
+    }
     if let Some(schemas) = SCHEMAS.as_ref() {
         let probe = of == "Intent" && document["@type"] == "ProbeIntent";
         against(schemas, if probe { "ProbeIntent" } else { of }, document);
