@@ -144,7 +144,7 @@ mod shipped {
         let list = home.run(&["drill", "list", "-o", "json"]).exits(0).json();
         let names: Vec<_> =
             list.as_array().unwrap().iter().filter_map(|drill: &Value| drill["name"].as_str()).collect();
-        assert_eq!(names, ["kill-database", "kill-server", "pause-leader"]);
+        assert_eq!(names, ["kill-database", "kill-server", "pause-leader", "low-recall"]);
         assert!(home.run(&["drill", "report", "/nowhere"]).exits(4).err.contains("drill-evidence-unusable"));
         home.run(&["drill", "run", "kill-database", "--dry-run"]).exits(0);
     }

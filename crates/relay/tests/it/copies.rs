@@ -242,22 +242,12 @@ async fn a_copy_found_damaged_when_it_is_opened_mends_itself() {
 async fn an_answer_that_the_record_does_not_have_is_counted_as_a_ghost_and_others_are_not() {
     let (stand, root) = (Stand::new().await, tempfile::tempdir().unwrap());
     stand.put("kept").await;
-    let index = index(root.path());
-    let relay = relay(&stand, vec![Arc::clone(&index) as _]);
-    caught_up(&stand, &relay, 0).await;
-    let (vectors, tenant) = (relay.vectors().unwrap(), stand.access.tenant.clone());
-    let filter = Filter { class_max: Class::Restricted, source: None };
-    let ask = |tenant: &model::Tenant| {
-        let vector = &HashEmbedder.embed(&["kept"]).unwrap().remove(0);
-        let search = Search { vector, limit: 10, rescore: RESCORE, ef: EF, filter: &filter };
-        relay.recall().search(&vectors, tenant, &search).unwrap().len()
-    };
-    assert_eq!(ask(&tenant), 1);
-    let compared = || relay.recall().shown().iter().filter(|shown| shown.figures.is_some()).count();
-    until("the search is not compared", || compared() == 1).await;
-    let shown = relay.recall().shown().remove(0);
-    assert_eq!((shown.ghosts, shown.missing, shown.figures.unwrap().mean), (0, 0, 1.0));
+    let fed = relay(&stand, vec![index(root.path())]);
+    caught_up(&stand, &fed, 0).await;
+    fed.close().await;
+    drop(fed);
     // As an engine that lost a deletion.
+    let index = index(root.path());
     let ghost = model::Tenant::new("haunted").unwrap();
     let (position, model) = (index.position().unwrap(), HashEmbedder.model().into());
     let values = HashEmbedder.embed(&["kept"]).unwrap().remove(0).into();
@@ -270,6 +260,19 @@ async fn an_answer_that_the_record_does_not_have_is_counted_as_a_ghost_and_other
         objects: vec![Object { ordinal: 0, body: Body::Vector { model, source: "test".into(), values } }],
     };
     index.apply(&ChangeBatch { through: position, changes: vec![change] }).unwrap();
+    let relay = relay(&stand, vec![index]);
+    let (vectors, tenant) = (relay.vectors().unwrap(), stand.access.tenant.clone());
+    let filter = Filter { class_max: Class::Restricted, source: None };
+    let ask = |tenant: &model::Tenant| {
+        let vector = &HashEmbedder.embed(&["kept"]).unwrap().remove(0);
+        let search = Search { vector, limit: 10, rescore: RESCORE, ef: EF, filter: &filter };
+        relay.recall().search(&vectors, tenant, &search).unwrap().len()
+    };
+    assert_eq!(ask(&tenant), 1);
+    let compared = || relay.recall().shown().iter().filter(|shown| shown.figures.is_some()).count();
+    until("the search is not compared", || compared() == 1).await;
+    let shown = relay.recall().shown().remove(0);
+    assert_eq!((shown.ghosts, shown.missing, shown.figures.unwrap().mean), (0, 0, 1.0));
     assert_eq!(ask(&ghost), 1);
     let ghosts = || relay.recall().shown().iter().map(|shown| shown.ghosts).sum::<u64>();
     until("the ghost is not counted", || ghosts() == 1).await;

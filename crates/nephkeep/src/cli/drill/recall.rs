@@ -21,6 +21,7 @@ enum Index {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Arguments {
     /// low-recall: the graph (asked with ef=8) or the scan (rescoring 1)
     #[arg(long, value_enum, default_value = "hnsw")]

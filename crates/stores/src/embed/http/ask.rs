@@ -49,7 +49,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Item {
     index: usize,
-    embedding: Vec<f32>,
+    /// Wider than they are kept: what a narrow reader makes of 1e39, an error or infinity, is its build's affair.
+    embedding: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +105,7 @@ impl Asked<'_> {
                 return Err(error.with("expected", options.dimensions));
             }
             match vectors.get_mut(index) {
-                Some(place @ None) => *place = Some(unit(embedding)?),
+                Some(place @ None) => *place = Some(unit(&embedding)?),
                 _ => return Err(malformed("it has a vector twice, or one that nobody asked for")),
             }
         }
@@ -114,7 +115,8 @@ impl Asked<'_> {
 }
 
 /// Of length 1. What is not a number, or has no direction, cannot be compared with anything.
-fn unit(mut vector: Vec<f32>) -> Result<Vec<f32>> {
+fn unit(embedding: &[f64]) -> Result<Vec<f32>> {
+    let mut vector: Vec<f32> = embedding.iter().map(|value| *value as f32).collect();
     let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if !length.is_finite() || length < f64::from(f32::MIN_POSITIVE) {
         let what = "the embedder's vector of a text is not finite, or zero; the text has no vector";
