@@ -127,20 +127,25 @@ echo "the group goes on where it was:"
 "$program" --dir "$directory" events consume intent.lifecycle --group demo --count 1 -o json
 "$program" --dir "$directory" events groups
 
-step "Damage one object of a copy, chosen at random: verify names it, a rebuild mends it"
-chosen=$("$program" --dir "$directory" knowledge list --all | awk -v seed="$RANDOM" \
-    'NR > 1 { ids[NR - 1] = $1 } END { srand(seed); print ids[1 + int(rand() * (NR - 1))] }')
-index=$(ls "$directory"/vectors/generation-*.vectors)
-# A bit of the first vector, behind the document's id in its last frame.
-at=$(($(grep -abo "$chosen" "$index" | tail -n 1 | cut -d: -f1) + 240))
-byte=$(dd if="$index" bs=1 skip="$at" count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
-printf "\\x$(printf %02x $((byte ^ 64)))" | dd of="$index" bs=1 seek="$at" conv=notrunc 2>/dev/null
-named=$("$program" --dir "$directory" diff vectors -o json | sed -n 's/.*"id": "\(.*\)".*/\1/p') || true
-echo "chosen $chosen"
-echo "named  $named"
-[ "$chosen" = "$named" ]
-"$program" --dir "$directory" rebuild vectors
-"$program" --dir "$directory" diff vectors
+step "Damage one object of each copy, chosen at random: verify names it, a rebuild mends it"
+# Flips a bit so many bytes behind the id's last place in that copy's files: COPY OFFSET.
+damage() {
+    local copy=$1 offset=$2 chosen file at byte named
+    chosen=$("$program" --dir "$directory" knowledge list --all | awk -v seed="$RANDOM" \
+        'NR > 1 { ids[NR - 1] = $1 } END { srand(seed); print ids[1 + int(rand() * (NR - 1))] }')
+    file=$(grep -rlaF --include='*.vectors' --include='*.store' "$chosen" "$directory/$copy" | tail -n 1)
+    at=$(($(grep -abo "$chosen" "$file" | tail -n 1 | cut -d: -f1) + offset))
+    byte=$(dd if="$file" bs=1 skip="$at" count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+    printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$file" bs=1 seek="$at" conv=notrunc 2>/dev/null
+    named=$("$program" --dir "$directory" diff "$copy" -o json | sed -n 's/.*"id": "\(.*\)".*/\1/p') || true
+    printf '%s: chosen %s\n%s: named  %s\n' "$copy" "$chosen" "$copy" "$named"
+    [ "$chosen" = "$named" ]
+    "$program" --dir "$directory" rebuild "$copy"
+    "$program" --dir "$directory" diff "$copy"
+}
+# In the first vector; in what stands with a document's chunks.
+damage vectors 240
+damage text 100
 
 step "Ask the metrics: PromQL over what was kept of our own page, and its counters against the record"
 if "$program" --dir "$directory" status | grep -q '^metrics.kind *local'; then
