@@ -11,10 +11,8 @@ step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 step "Build (release)"
 cargo build --quiet --release -p nephkeep
-cargo build --quiet --release -p testkit --bin intents
 program=$PWD/target/release/nephkeep
 [ -n "${CARGO_TARGET_DIR:-}" ] && program=$CARGO_TARGET_DIR/release/nephkeep
-generator=$(dirname "$program")/intents
 
 # PostgreSQL runs under an unprivileged account: the directory on the way must be open to it.
 work=$(mktemp -d "${TMPDIR:-/tmp}/nephkeep-demo.XXXXXX")
@@ -91,7 +89,10 @@ if [ -n "$samples" ] && [ -d "$samples/intents" ]; then
     sed -n 's/^/  /; 1,3p' "$refusals"
 else
     echo "skipped, data missing: NEPHKEEP_SAMPLES is not set; generated telecom intents instead"
-    "$generator" 2000 >"$work/intents.jsonl"
+    awk 'BEGIN { for (n = 1; n <= 2000; n++) printf "{\"@type\":\"Intent\",\"name\":\"slice %d in cell %d\",\"priority\":\"%d\",\
+\"expression\":{\"@type\":\"JsonLdExpression\",\"iri\":\"https://example.com/intents/slice\",\"expressionValue\":\
+{\"@context\":\"https://example.com/intents\",\"latencyMs\":%d,\"mbps\":%d}}}\n", n, n % 97, 1 + n % 9, 1 + n % 40, 10 * (1 + n % 50) }' \
+        >"$work/intents.jsonl"
     "$program" --dir "$directory" intent import "$work/intents.jsonl"
 fi
 

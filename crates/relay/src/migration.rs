@@ -227,6 +227,8 @@ impl Relay {
         migration.slots.write(&next)?;
         self.copies.write().retain(|other| !Arc::ptr_eq(other, &copy));
         copy.end().await;
+        // A rebuild or a comparison that was ordered ends at its next batch.
+        drop(copy.any_turn().await);
         migration.slots.clear(slot)?;
         *state = next;
         Ok(())

@@ -8,6 +8,7 @@ mod clock;
 pub mod digest;
 pub mod embed;
 pub mod faulty;
+mod generations;
 pub mod lazy;
 pub mod metrics;
 pub mod projection;

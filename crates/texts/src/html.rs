@@ -53,11 +53,19 @@ impl Walk {
         let starts = tag.kind == TagKind::StartTag;
         if !self.passes_over(tag, starts) {
             let mut page = self.page.borrow_mut();
-            if starts { page.start(&tag.name, attribute(&tag.attrs, &local_name!("alt"))) } else { page.end(&tag.name) }
+            if starts {
+                page.start(&tag.name, attribute(&tag.attrs, &local_name!("alt")))
+            } else {
+                page.end(&tag.name)
+            }
+            if starts && tag.self_closing && tag.name == local_name!("title") {
+                page.end(&tag.name);
+            }
         }
         // What a parser with a tree would say: in these, marks are text.
         match tag.name {
-            _ if !starts => TokenSinkResult::Continue,
+            // XHTML: what ends itself holds nothing.
+            _ if !starts || tag.self_closing => TokenSinkResult::Continue,
             local_name!("script") => TokenSinkResult::RawData(RawKind::ScriptData),
             local_name!("title") | local_name!("textarea") => TokenSinkResult::RawData(RawKind::Rcdata),
             local_name!("style") | local_name!("xmp") | local_name!("iframe") | local_name!("noembed") => {
@@ -152,6 +160,13 @@ mod tests {
             ]
         );
         assert_eq!(sections(Format::Html, "<title>Only</title><p>x").unwrap().0.as_deref(), Some("Only"));
+    }
+
+    #[test]
+    fn a_script_that_ends_itself_and_a_title_that_nothing_began_take_no_text() {
+        let page =
+            "<html><head><title/><script src='x'/></head><body><h1>Cell</h1><p>Hello</title> world</p></body></html>";
+        assert_eq!(shown(page), [("Cell".to_owned(), vec!["Hello world".to_owned()])]);
     }
 
     #[test]

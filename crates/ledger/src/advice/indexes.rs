@@ -27,8 +27,11 @@ const INDEXES: &str = "
         WHERE s.schemaname = 'nephkeep' GROUP BY 1)
     SELECT c.relname, t.relname, u.scans, u.bytes, coalesce(r.reads, 0)::bigint, x.indisunique,
         EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.indexrelid), x.indisvalid, a.amname,
-        ARRAY(SELECT pg_get_indexdef(x.indexrelid, g, true) FROM generate_series(1, x.indnkeyatts::int) g),
-        x.indclass::text || ' ' || x.indcollation::text || ' ' || x.indoption::text,
+        ARRAY(SELECT concat_ws(' ', pg_get_indexdef(x.indexrelid, g, true), x.indclass[g - 1], x.indcollation[g - 1],
+                x.indoption[g - 1])
+            FROM generate_series(1, x.indnkeyatts::int) g),
+        ARRAY(SELECT pg_get_indexdef(x.indexrelid, g, true)
+            FROM generate_series(x.indnkeyatts + 1, x.indnatts::int) g)::text,
         coalesce(pg_get_expr(x.indpred, x.indrelid), '')
     FROM summed u JOIN pg_index x ON x.indexrelid = u.whole JOIN pg_class c ON c.oid = x.indexrelid
     JOIN pg_class t ON t.oid = x.indrelid JOIN pg_am a ON a.oid = c.relam LEFT JOIN reads r ON r.relid = x.indrelid
@@ -46,9 +49,10 @@ struct Index {
     constraint: bool,
     valid: bool,
     method: String,
+    /// Each with its operator class, collation and order.
     columns: Vec<String>,
-    /// Operator classes, collations, order.
-    how: String,
+    /// Columns that it carries along (INCLUDE).
+    included: String,
     predicate: String,
 }
 
@@ -65,7 +69,7 @@ impl Index {
             valid: row.get(7),
             method: row.get(8),
             columns: row.get(9),
-            how: row.get(10),
+            included: row.get(10),
             predicate: row.get(11),
         })
     }
@@ -89,7 +93,7 @@ impl Index {
         if !comparable {
             return false;
         }
-        if self.columns == other.columns && self.how == other.how {
+        if self.columns == other.columns && self.included == other.included {
             // Of two that are the same one goes, and it is never the one that guards something.
             return (!self.unique || other.unique)
                 && (other.ours() || self.unique != other.unique || self.name > other.name);
@@ -145,7 +149,7 @@ mod tests {
             valid: true,
             method: "btree".into(),
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
-            how: "1".into(),
+            included: "{}".into(),
             predicate: String::new(),
         }
     }
@@ -164,7 +168,7 @@ mod tests {
         assert_eq!(whats(&[a.clone(), ours]), [("resource.a".to_owned(), "index-duplicate")]);
         let partial = Index { predicate: "x > 1".into(), ..b.clone() };
         assert_eq!(whats(&[a.clone(), partial]), []);
-        assert_eq!(whats(&[a, Index { how: "2".into(), ..b }]), []);
+        assert_eq!(whats(&[a, Index { included: "{y}".into(), ..b }]), []);
     }
 
     #[test]

@@ -27,10 +27,13 @@ const SLOWER_MORE_MS: f64 = 1.0;
 /// Statements that are shown.
 const TOP: usize = 10;
 
+/// Which libraries are preloaded is shown to superusers only; a setting of one that is, to everybody. Before version 1.9
+/// the extension does not tell since when it counts.
 const PLACE: &str = "
     SELECT (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+            JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'pg_stat_statements_info'
             WHERE e.extname = 'pg_stat_statements'),
-        current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'";
+        EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')";
 
 const BASELINE: &str = "
     SELECT statement, calls, total_ms, rows, blocks, counted_since = $1::text::timestamptz,
@@ -93,7 +96,7 @@ async fn place(client: &Client) -> Result<std::result::Result<String, Statements
 }
 
 /// One row for each text: an id of PostgreSQL's differs by role and survives no restore. Texts of others, which this role
-/// may not see, are left out.
+/// may not see, are left out, and so are commands: a password stands in them as it was typed.
 fn counters(schema: &str) -> String {
     format!(
         "SELECT encode(sha256(convert_to(query, 'UTF8')), 'hex'), query, sum(calls)::bigint,
@@ -101,6 +104,7 @@ fn counters(schema: &str) -> String {
         FROM {schema}.pg_stat_statements
         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND query <> '<insufficient privilege>'
+            AND query ~* '^(\\s|--[^\\n]*\\n)*(select|insert|update|delete|merge|with|values|table)\\M'
         GROUP BY query ORDER BY 4 DESC LIMIT 5000"
     )
 }

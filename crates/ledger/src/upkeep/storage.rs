@@ -3,7 +3,7 @@
 
 use crate::{connection::classify, retention::quoted};
 use model::Result;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 /// Rows that are appended and never touched again. By count and not by a share: the default fifth would leave the last
 /// million rows of a full partition unfrozen, to be read and written again when transaction ids wrap. 500,000 are 40
@@ -37,6 +37,8 @@ const LACKING: &str = "
         AND NOT coalesce(c.reloptions, '{}') @> $2::text[]
     ORDER BY c.relname";
 
+const PASSING: [SqlState; 2] = [SqlState::LOCK_NOT_AVAILABLE, SqlState::UNDEFINED_TABLE];
+
 /// Returns how many were set. Blocks neither readers nor writers.
 pub(super) async fn settle(client: &Client) -> Result<usize> {
     let mut settled = 0;
@@ -47,8 +49,12 @@ pub(super) async fn settle(client: &Client) -> Result<usize> {
         for row in lacking.map_err(|e| classify(&e))? {
             let name = quoted(row.get(0));
             let set = format!("ALTER TABLE nephkeep.{name} SET ({parameters})");
-            client.batch_execute(&set).await.map_err(|e| classify(&e))?;
-            settled += 1;
+            match client.batch_execute(&set).await {
+                Ok(()) => settled += 1,
+                // Somebody is at it, or it is gone: the next run comes back to it.
+                Err(error) if error.code().is_some_and(|code| PASSING.contains(code)) => {}
+                Err(error) => return Err(classify(&error)),
+            }
         }
     }
     Ok(settled)

@@ -189,8 +189,13 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     fs::metadata(log.join("checkpoint")).map_err(|error| {
         layout::io_error("audit-log-unreadable", "there is no audit log that can be read here", &log, error)
     })?;
-    let kept = verb.continues.as_deref().map(|path| kept(&log, path, &key)).transpose()?;
     let report = audit::verify::verify(&log, &key)?;
+    let kept = verb.continues.as_deref().map(|path| kept(&log, path, &key)).transpose();
+    let kept = match kept {
+        // A log that does not hold in itself shows its differences first.
+        Err(_) if !report.ok() => None,
+        kept => kept?,
+    };
     let mut value =
         serde_json::to_value(&report).map_err(|error| Error::bug("a report is not JSON").caused_by(error))?;
     let mut facts = vec![
@@ -211,8 +216,11 @@ async fn verify(global: &Global, verb: &Verify) -> Outcome {
     value["verdict"] = json!(verdict);
     facts.push(("verdict", verdict));
     if let Some(kept) = &kept {
-        facts.extend([("kept checkpoint", counted(kept.kept.size, "entry")), ("continued", told(kept).to_owned())]);
-        value["continues"] = continuity(kept);
+        facts.extend([
+            ("kept checkpoint", counted(kept.kept.size, "entry")),
+            ("continued", told(kept, report.ok()).to_owned()),
+        ]);
+        value["continues"] = continuity(kept, report.ok());
     }
     Report::facts(facts, value).print(global.output)?;
     for finding in &report.findings {
@@ -231,23 +239,26 @@ fn kept(log: &Path, path: &Path, key: &PublicKey) -> Result<Continued> {
     signed.and_then(|_| audit::continues(log, &text, key))
 }
 
-fn told(continued: &Continued) -> &'static str {
+/// Of a log that is damaged nothing is said about its history: that would accuse whoever holds its key.
+fn told(continued: &Continued, whole: bool) -> &'static str {
     match continued.verdict {
         Continuity::Continues => "yes: the log begins with everything that checkpoint signed",
         Continuity::Shorter => {
             "NO, SHORTER: entries that checkpoint signed are not in this log; it was cut, or is an older copy"
         }
+        Continuity::Forked if !whole => "NOT TOLD: this log does not hold in itself; see the differences",
         Continuity::Forked => {
             "NO, FORKED: this log has another history than that checkpoint signed; keep both, they are the evidence"
         }
     }
 }
 
-fn continuity(continued: &Continued) -> Value {
+fn continuity(continued: &Continued, whole: bool) -> Value {
     let Continued { kept, now, verdict, path } = continued;
     let verdict = match verdict {
         Continuity::Continues => "continues",
         Continuity::Shorter => "shorter",
+        Continuity::Forked if !whole => "not-told",
         Continuity::Forked => "forked",
     };
     let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -27,6 +27,8 @@ const FIND: usize = 1_024;
 /// Sealed vectors that are opened by a further thread.
 const OPEN: usize = 128;
 const LEADER_FIRST: Duration = Duration::from_secs(30);
+/// A server that has waited in vain asks by itself for so long.
+const ALONE: Duration = Duration::from_secs(600);
 
 /// Knowledge documents as vectors of one embedder. Its calls block: on the record, and on the embedder.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub struct ToVectors {
     embedder: Arc<dyn Embedder>,
     runtime: Handle,
     /// Since when this server, which follows, waits for the leader to have vectors made.
-    waiting: Mutex<Option<Instant>>,
+    waiting: Mutex<Option<(Instant, Address)>>,
     counts: Counts,
 }
 
@@ -172,11 +174,13 @@ impl ToVectors {
         self.look_up(kept, &addresses, &mut found)?;
         self.counts.kept.fetch_add(found.len() as u64, Ordering::Relaxed);
         texts.retain(|address, _| !found.contains_key(address));
-        if texts.is_empty() {
-            *self.waiting.lock() = None;
-            return Ok(found);
-        }
-        self.after_the_leader()?;
+        // What was waited for has come: the leader does ask.
+        let came = |(since, text): &(Instant, Address)| since.elapsed() <= LEADER_FIRST && found.contains_key(text);
+        let mut waiting = self.waiting.lock();
+        *waiting = waiting.filter(|waiting| !came(waiting));
+        drop(waiting);
+        let Some(missing) = texts.keys().next().copied() else { return Ok(found) };
+        self.after_the_leader(missing)?;
         let given =
             |document: &&Addressed| document.addresses.iter().flatten().any(|address| texts.contains_key(address));
         let given: Vec<_> = documents.iter().flatten().filter(given).map(|document| document.release.clone()).collect();
@@ -185,7 +189,6 @@ impl ToVectors {
         // What is used is what is kept: another server may have been first.
         let asked = Asking { vectors: self, kept, texts: texts.into_iter().collect() };
         let refused = asked.ask()?;
-        *self.waiting.lock() = None;
         let kept_now: Vec<Address> = asked.texts.iter().map(|(address, _)| *address).collect();
         let kept_now: Vec<Address> = kept_now.into_iter().filter(|address| !refused.contains_key(address)).collect();
         self.look_up(kept, &kept_now, &mut found)?;
@@ -194,12 +197,15 @@ impl ToVectors {
     }
 
     /// The leader asks first, and a server that follows takes what it keeps; but not for ever.
-    fn after_the_leader(&self) -> Result<()> {
+    fn after_the_leader(&self, missing: Address) -> Result<()> {
         if matches!(self.ledger.leadership(), Leadership::Leader { .. }) {
             return Ok(());
         }
-        if self.waiting.lock().get_or_insert_with(Instant::now).elapsed() > LEADER_FIRST {
-            return Ok(());
+        let mut waiting = self.waiting.lock();
+        match waiting.get_or_insert_with(|| (Instant::now(), missing)).0.elapsed() {
+            waited if waited > LEADER_FIRST + ALONE => *waiting = Some((Instant::now(), missing)),
+            waited if waited > LEADER_FIRST => return Ok(()),
+            _ => {}
         }
         let what = "the leader asks the embedder for new texts; this copy waits for what it keeps of them";
         Err(Error::retry("embedder-elsewhere", what))

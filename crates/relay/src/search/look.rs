@@ -49,8 +49,13 @@ pub async fn look(relay: &Relay, tenant: &Tenant, question: &Question) -> Result
 
 /// One that cannot be asked for now does not keep the other from answering, unless both were asked for by name.
 fn both(question: &Question, asked: (Result<ByVectors>, Result<Vec<Hit>>)) -> Result<Looked> {
-    let spared =
-        |error: &Error| question.mode.is_none() && (error.kind() == ErrorKind::Retry || error.code() == "copy-unknown");
+    let spared = |error: &Error| {
+        let broken = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Bug);
+        if broken {
+            tracing::error!(code = error.code(), "a copy could not be searched: {error}");
+        }
+        question.mode.is_none() && (broken || error.kind() == ErrorKind::Retry || error.code() == "copy-unknown")
+    };
     match asked {
         (Ok((vectors, model)), Ok(words)) => {
             let hits = fused(vectors, words, question.fusion, question.alpha);

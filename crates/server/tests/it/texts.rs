@@ -44,7 +44,6 @@ async fn no_confidential_text_is_in_the_text_copy_and_one_that_becomes_so_leaves
     put(&stand, "plan.md", "confidential", "# Plan\n\nA maintenance window for Paderborn.\n").await;
     caught_up(&stand).await;
     assert_eq!(verified(&stand).await["keys"], 3);
-    stand.post("/api/v1/copies/text:rebuild").send().await.expect(200);
     let files = bytes(&stand, generation(&stand));
     assert!(has(&files, "neighbour") && !has(&files, "splicekey") && !has(&files, "Paderborn"));
     let copies = stand.get("/api/v1/copies").send().await.expect(200).json();

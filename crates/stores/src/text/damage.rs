@@ -1,6 +1,6 @@
 //! Files against their checksums, read from the disk and not from what is remembered of them.
 
-use super::{directory::damaged, disk::Disk};
+use super::{NAMING, disk::Disk};
 use model::Result;
 use std::{collections::HashSet, path::Path};
 use tantivy::{
@@ -19,7 +19,8 @@ pub struct Damage {
 
 impl Damage {
     pub fn of(place: &Path) -> Result<Self> {
-        let unreadable = |error| damaged(place, "the list of the text index's files is damaged").caused_by(error);
+        let unreadable =
+            |error| NAMING.damaged(place, "the list of the text index's files is damaged").caused_by(error);
         let index = Index::open(Disk::afresh(place)).map_err(unreadable)?;
         let (directory, mut damage) = (index.directory(), Self::default());
         let metas = index.load_metas().map_err(unreadable)?;

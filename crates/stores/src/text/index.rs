@@ -1,8 +1,8 @@
 //! One generation of the index, open: a copy that is written by the relay and searched by the door.
 
 use super::{
+    NAMING,
     damage::Damage,
-    directory::{Generations, damaged, unusable},
     disk::Disk,
     rows::{Fields, Held, KeyRow, PLACE, Row},
     search::{TextCopy, TextSearch},
@@ -11,6 +11,7 @@ use crate::{
     Projection,
     change::{Body, ChangeBatch, Object},
     digest::{self, Entry, KeyRange},
+    generations::Generations,
     lazy::Engine,
 };
 use model::{Error, ErrorKind, Position, Result, Subject, Tenant, Version};
@@ -51,6 +52,8 @@ pub struct TextIndex {
     /// One writer, made when the first batch comes and again after it has failed.
     pub(super) writing: Mutex<Option<IndexWriter>>,
     pub(super) damage: RwLock<Damage>,
+    /// Rows of what became confidential may still lie in a segment's files; after a start nobody knows.
+    pub(super) unclean: AtomicBool,
     /// Places of keys with rows that could not be read.
     pub(super) unreadable: Mutex<BTreeSet<u64>>,
     /// `current` names it, or may do so. Of another one the files go when it is dropped.
@@ -117,7 +120,7 @@ impl TextIndex {
     /// The current generation of a directory; a new one where there never was any. What is damaged, or made by other
     /// rules, is refused and left as it is.
     pub fn open(root: &Path) -> Result<Arc<Self>> {
-        let generations = Generations::make(root)?;
+        let generations = Generations::make(root, &NAMING)?;
         let Some(number) = generations.current()? else {
             let index = Self::next(&generations)?;
             index.point()?;
@@ -128,7 +131,7 @@ impl TextIndex {
 
     /// An empty generation beside whatever there is.
     pub fn beside(root: &Path) -> Result<Arc<Self>> {
-        let generations = Generations::make(root)?;
+        let generations = Generations::make(root, &NAMING)?;
         match generations.current() {
             Ok(current) => generations.sweep(current.as_slice())?,
             // Which one is in use is not known: they all stay until another is adopted.
@@ -139,7 +142,7 @@ impl TextIndex {
     }
 
     fn next(generations: &Generations) -> Result<Self> {
-        let number = generations.next()?;
+        let number = generations.make_next()?;
         let (place, fields) = (generations.place_of(number), Fields::new());
         let disk = Disk::new(&place);
         let settings = IndexSettings { docstore_compression: Compressor::None, ..IndexSettings::default() };
@@ -150,11 +153,11 @@ impl TextIndex {
 
     fn load(generations: &Generations, number: u64) -> Result<Self> {
         let place = generations.place_of(number);
-        if !place.join("meta.json").try_exists().map_err(|error| unusable(&place, error))? {
-            return Err(damaged(&place, "the current text index is missing"));
+        if !place.join("meta.json").try_exists().map_err(|error| NAMING.unusable(&place, error))? {
+            return Err(NAMING.damaged(&place, "the current text index is missing"));
         }
         if !Damage::of(&place)?.is_none() {
-            return Err(damaged(&place, "files of the text index are not what was written"));
+            return Err(NAMING.damaged(&place, "files of the text index are not what was written"));
         }
         let (disk, fields) = (Disk::new(&place), Fields::new());
         let index = Index::open(disk.clone()).map_err(|error| failed(&place, error))?;
@@ -174,17 +177,17 @@ impl TextIndex {
         in_use: bool,
     ) -> Result<Self> {
         let place = generations.place_of(number);
-        let own = File::open(&place).map_err(|error| unusable(&place, error))?;
+        let own = File::open(&place).map_err(|error| NAMING.unusable(&place, error))?;
         let reader: tantivy::Result<IndexReader> =
             index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader = reader.map_err(|error| failed(&place, error))?;
         let told = index.load_metas().map_err(|error| failed(&place, error))?.payload;
         let position = told.map(|told| told.parse::<Position>()).transpose();
-        let position = position.map_err(|_| damaged(&place, "the position of the text index cannot be read"))?;
+        let position = position.map_err(|_| NAMING.damaged(&place, "the position of the text index cannot be read"))?;
         let (keys, removed, tenants) = (HashMap::new(), BTreeMap::new(), HashMap::new());
         let mut contents = Contents { reader, position, keys, removed, tenants };
         let known = remembered(&mut contents, &fields).map_err(|error| failed(&place, error))?;
-        known.map_err(|error| damaged(&place, "a row of the text index cannot be read").caused_by(error))?;
+        known.map_err(|error| NAMING.damaged(&place, "a row of the text index cannot be read").caused_by(error))?;
         Ok(Self {
             generations: generations.clone(),
             number,
@@ -195,6 +198,7 @@ impl TextIndex {
             contents: RwLock::new(contents),
             writing: Mutex::default(),
             damage: RwLock::default(),
+            unclean: AtomicBool::new(in_use),
             unreadable: Mutex::default(),
             in_use: AtomicBool::new(in_use),
         })
@@ -293,7 +297,7 @@ fn failed(place: &Path, error: TantivyError) -> Error {
         _ => false,
     };
     if damage {
-        return damaged(place, "the text index is damaged").caused_by(error);
+        return NAMING.damaged(place, "the text index is damaged").caused_by(error);
     }
     let what = "a file of the text index cannot be used";
     Error::retry("text-unusable", what).with("path", place.display()).caused_by(error)
@@ -444,7 +448,7 @@ impl Engine for TextIndex {
         Self::beside(root)
     }
     fn clear(root: &Path) -> Result<()> {
-        Generations::make(root)?.sweep(&[])
+        Generations::make(root, &NAMING)?.sweep(&[])
     }
     fn texts_of(copy: Arc<TextCopy>) -> Option<Arc<dyn TextSearch>> {
         Some(copy)

@@ -9,7 +9,6 @@
 //! What the engine stores of each chunk is what digests are computed from; every file ends with a checksum of its own.
 
 mod damage;
-mod directory;
 mod disk;
 mod index;
 mod rows;
@@ -17,5 +16,15 @@ mod search;
 mod words;
 mod writing;
 
+use crate::generations::Naming;
+
 pub use index::TextIndex;
 pub use search::{TextCopy, TextQuery, TextSearch, TextStats};
+
+static NAMING: Naming = Naming {
+    index: "text index",
+    ending: "",
+    unusable: "text-unusable",
+    damaged: "text-damaged",
+    remedy: "nephkeep rebuild text",
+};

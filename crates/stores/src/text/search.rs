@@ -10,9 +10,14 @@ use crate::{
     vectors::{Filter, Hit},
 };
 use model::{Class, Result, Tenant};
-use std::{collections::HashSet, fmt, fs, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt, fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 use tantivy::{
-    DocAddress, Score, Searcher, Term,
+    DocAddress, Score, Searcher, TantivyDocument, TantivyError, Term,
     collector::{Collector, TopDocs},
     query::{Bm25StatisticsProvider, BooleanQuery, ConstScoreQuery, EnableScoring, Occur, Query, TermQuery},
     schema::{Field, IndexRecordOption},
@@ -128,7 +133,8 @@ impl TextIndex {
         found: (Score, DocAddress),
     ) -> Option<Hit> {
         let (score, address) = found;
-        let document = searcher.doc(address).ok()?;
+        let read = catch_unwind(AssertUnwindSafe(|| searcher.doc::<TantivyDocument>(address)));
+        let document = read.ok()?.ok()?;
         let Row::Chunk { place, ordinal, .. } = self.fields.row(&document)? else { return None };
         let held = contents.keys.get(&place).filter(|held| held.key.tenant == *tenant)?;
         let (key, version, position, class) = (held.key.clone(), held.version, held.position, held.class);
@@ -141,7 +147,10 @@ impl TextSearch for TextIndex {
         let contents = self.contents.read();
         let tally = contents.tenants.get(tenant).filter(|tally| tally.chunks > 0);
         let Some(tally) = tally.filter(|_| query.limit > 0) else { return Ok(Vec::new()) };
-        self.best(&contents, *tally, tenant, query).map_err(|error| self.failed(error))
+        // Damaged files make the engine panic where it should return an error.
+        let found = catch_unwind(AssertUnwindSafe(|| self.best(&contents, *tally, tenant, query)));
+        let ended = |_| Err(TantivyError::InternalError("the engine ended badly".into()));
+        found.unwrap_or_else(ended).map_err(|error| self.failed(error))
     }
 
     fn stats(&self) -> TextStats {

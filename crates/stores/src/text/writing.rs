@@ -1,13 +1,13 @@
 //! Writing to a generation: a batch is one commit, with the position in it; segments are put together here, in turn with
 //! the batches, so that an erasure knows when the last file with a removed row is gone.
 
-use super::{index::TextIndex, rows::Held};
+use super::{NAMING, index::TextIndex, rows::Held};
 use crate::{
     change::{ChangeBatch, CopyChange, last_of_each},
     digest,
 };
 use model::{Class, Error, Position, Result, Subject};
-use std::fs::File;
+use std::sync::atomic::Ordering;
 use tantivy::{
     IndexWriter,
     indexer::{IndexWriterOptions, LogMergePolicy, MergeCandidate, MergePolicy, NoMergePolicy},
@@ -40,17 +40,27 @@ impl TextIndex {
         let position = if further { batch.through } else { at.unwrap_or(batch.through) };
         // Taken: after a failure nobody knows what it still holds, and the next batch makes another.
         let mut writer = self.writer(slot.take())?;
-        let mut held = Vec::with_capacity(due.len());
-        for change in &due {
-            held.push(self.put(&writer, change)?);
-        }
+        // Before the rows of this batch: what is forgotten may come back in it.
         let forgotten = self.forgotten();
         for place in &forgotten {
             writer.delete_term(self.fields.at(*place));
         }
+        let mut held = Vec::with_capacity(due.len());
+        for change in &due {
+            held.push(self.put(&writer, change)?);
+        }
         self.commit(&mut writer, Some(position))?;
         let mut contents = self.contents.write();
         contents.position = Some(position);
+        for place in forgotten {
+            contents.removed.remove(&place);
+        }
+        let raised = |change: &&CopyChange| {
+            change.class >= Class::Confidential && contents.keys.contains_key(&digest::place(&change.key))
+        };
+        if due.iter().any(raised) {
+            self.unclean.store(true, Ordering::Release);
+        }
         for (change, held) in due.iter().zip(held) {
             let place = digest::place(&change.key);
             self.unreadable.lock().remove(&place);
@@ -59,11 +69,12 @@ impl TextIndex {
                 None => contents.remove(place, change.position),
             }
         }
-        for place in forgotten {
-            contents.removed.remove(&place);
-        }
         contents.reader.reload().map_err(|error| self.failed(error))?;
         drop(contents);
+        if self.unclean.load(Ordering::Acquire) {
+            self.purge(&mut writer)?;
+            self.unclean.store(false, Ordering::Release);
+        }
         *slot = self.merged(writer);
         Ok(())
     }
@@ -125,8 +136,7 @@ impl TextIndex {
     }
 
     fn sync(&self) -> Result<()> {
-        let synced = File::open(self.place()).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| super::directory::unusable(&self.place(), error))
+        NAMING.sync(&self.place())
     }
 
     /// Puts small segments together. What was applied is durable without it: a failure is told and nothing more.
@@ -183,6 +193,13 @@ impl TextIndex {
             due.iter().for_each(|(place, position)| contents.remove(*place, *position));
             contents.reader.reload().map_err(|error| self.failed(error))?;
         }
+        self.purge(&mut writer)?;
+        *slot = Some(writer);
+        Ok(due.len() as u64)
+    }
+
+    /// Writes every segment with a removed row anew: until then its files hold what the row was.
+    fn purge(&self, writer: &mut IndexWriter) -> Result<()> {
         let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
         let with_removed = segments.iter().filter(|segment| segment.num_deleted_docs() > 0);
         let with_removed: Vec<_> = with_removed.map(tantivy::index::SegmentMeta::id).collect();
@@ -193,8 +210,6 @@ impl TextIndex {
         // Nobody reads the files from before now: searches hold this lock while they read.
         self.contents.write().reader.reload().map_err(|error| self.failed(error))?;
         writer.garbage_collect_files().wait().map_err(|error| self.failed(error))?;
-        self.sync()?;
-        *slot = Some(writer);
-        Ok(due.len() as u64)
+        self.sync()
     }
 }

@@ -148,7 +148,8 @@ impl Builder {
 
     fn hands(&self) -> usize {
         let half = || thread::available_parallelism().map_or(1, NonZero::get) / 2;
-        self.policy.hands.unwrap_or_else(half).max(1)
+        // The engine has room for no more at a time.
+        self.policy.hands.unwrap_or_else(half).clamp(1, super::graph::SEARCHES)
     }
 
     /// The first of the labels.

@@ -7,7 +7,7 @@ use super::{
     frame::{self, Fields, HEAD, Head, Key, MARK, Sort, Span, checksum, put},
     seal::{Bound, Seal},
 };
-use crate::digest;
+use crate::{digest, generations::Naming};
 use model::{Error, Position, Result};
 use std::{
     fs::{File, OpenOptions},
@@ -31,13 +31,16 @@ pub struct Header {
     pub model: Arc<str>,
 }
 
+pub static NAMING: Naming = Naming {
+    index: "vector index",
+    ending: ".vectors",
+    unusable: "vectors-unusable",
+    damaged: "vectors-damaged",
+    remedy: "nephkeep rebuild vectors",
+};
+
 pub fn unusable(path: &Path, error: io::Error) -> Error {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let (code, what) = match full {
-        true => ("disk-full", "there is no space left for the vector index"),
-        false => ("vectors-unusable", "a file of the vector index cannot be used"),
-    };
-    Error::retry(code, what).with("path", path.display()).caused_by(error)
+    NAMING.unusable(path, error)
 }
 
 impl Header {
@@ -231,9 +234,4 @@ pub fn vector_at(file: &File, at: u64, dimensions: usize, seal: &Seal, bound: Bo
     let mut bytes = vec![0; dimensions * 4 + super::seal::OVERHEAD];
     file.read_exact_at(&mut bytes, at)?;
     Ok(seal.open(bound, &bytes).map(|clear| frame::floats(&clear).collect()))
-}
-
-/// A directory's entries are durable once it is synced itself.
-pub fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| unusable(path, error))
 }

@@ -23,7 +23,7 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 /// No row: removed by a rewriting, or added again under another label.
 const GONE: u32 = u32::MAX;
 /// Searches at the same time; one more is a scan.
-const SEARCHES: usize = 64;
+pub const SEARCHES: usize = 64;
 /// Grown by an eighth at a time, as the table is.
 const SPARE: usize = 1 << 10;
 /// Of a vector in the library's tables: two pointers, and a label with its slot in a table that is half empty.

@@ -4,8 +4,7 @@ use super::{
     building::Builder,
     code::Rotation,
     contents::{self, Contents},
-    directory::Directory,
-    file::{self, Header, Reader, unusable},
+    file::{self, Header, NAMING, Reader, unusable},
     policy::Policy,
     seal::{Bound, CopyKeys, Seal},
     search::{Explained, Hit, Search, Stats, VectorSearch},
@@ -16,6 +15,7 @@ use crate::{
     Projection,
     change::{Body, ChangeBatch, Object},
     digest::{self, Entry, KeyRange},
+    generations::Generations,
 };
 use model::{Error, ErrorKind, Position, Result, Subject, Tenant};
 use parking_lot::{Mutex, RwLock};
@@ -34,6 +34,9 @@ use std::{
 /// Rows of an exact search between which others have their turn.
 const EXACT_ROWS: usize = 1 << 10;
 
+/// Documents that a comparison reads under one lock.
+const READ_TOGETHER: usize = 64;
+
 /// What every generation of an index is made on.
 #[derive(Debug, Clone)]
 pub struct Basis {
@@ -45,7 +48,7 @@ pub struct Basis {
 
 #[derive(Debug)]
 pub struct VectorIndex {
-    pub(super) directory: Directory,
+    pub(super) directory: Generations,
     pub(super) number: u64,
     pub(super) header: Header,
     pub(super) rotation: Arc<Rotation>,
@@ -70,7 +73,7 @@ impl VectorIndex {
     /// The current generation of a directory; a new one where there never was any. What is damaged, or another
     /// model's, is refused and left as it is.
     pub fn open(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
-        let directory = Directory::make(root)?;
+        let directory = Generations::make(root, &NAMING)?;
         let Some(number) = directory.current()? else {
             let index = Self::next(&directory, basis, basis.keys.take()?)?;
             index.point()?;
@@ -88,7 +91,7 @@ impl VectorIndex {
 
     /// An empty generation beside whatever there is.
     pub fn beside(root: &Path, basis: &Basis) -> Result<Arc<Self>> {
-        let directory = Directory::make(root)?;
+        let directory = Generations::make(root, &NAMING)?;
         match directory.current() {
             Ok(current) => directory.sweep(current.as_slice())?,
             // Which one is in use is not known: they all stay until another is adopted.
@@ -99,9 +102,9 @@ impl VectorIndex {
     }
 
     /// An empty generation; it never takes the place of another, in use or not.
-    fn next(directory: &Directory, basis: &Basis, key: u64) -> Result<Self> {
+    fn next(directory: &Generations, basis: &Basis, key: u64) -> Result<Self> {
         let number = directory.highest()? + 1;
-        let path = directory.file_of(number);
+        let path = directory.place_of(number);
         // The seed needs no secret: it only must not follow the data.
         let (seed, model) = (0x6e65_7068_6b65_6570 ^ number, Arc::clone(&basis.model));
         let header = Header { dimensions: basis.dimensions, seed, key, model };
@@ -112,8 +115,8 @@ impl VectorIndex {
         Ok(index)
     }
 
-    fn load(directory: &Directory, number: u64, basis: &Basis) -> Result<Self> {
-        let path = directory.file_of(number);
+    fn load(directory: &Generations, number: u64, basis: &Basis) -> Result<Self> {
+        let path = directory.place_of(number);
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(|error| match error.kind() {
             Io::NotFound => {
@@ -136,7 +139,7 @@ impl VectorIndex {
     }
 
     fn of(
-        directory: Directory,
+        directory: Generations,
         number: u64,
         header: Header,
         seal: Seal,
@@ -152,7 +155,7 @@ impl VectorIndex {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.directory.file_of(self.number)
+        self.directory.place_of(self.number)
     }
 
     pub(super) fn unusable(&self, error: std::io::Error) -> Error {
@@ -190,7 +193,7 @@ impl Drop for VectorIndex {
             return;
         }
         // Its number may have been given again: only its own file goes.
-        let path = self.directory.file_of(self.number);
+        let path = self.directory.place_of(self.number);
         let own = self.contents.read().file.metadata().map(|data| (data.dev(), data.ino()));
         let named = fs::metadata(&path).map(|data| (data.dev(), data.ino()));
         if let (Ok(own), Ok(named)) = (own, named)
@@ -223,10 +226,18 @@ impl Projection for VectorIndex {
     }
 
     fn entries(&self, range: KeyRange) -> Result<Vec<Entry>> {
-        let contents = self.contents.read();
-        let mut found = Vec::new();
-        for table in contents.tables.values() {
-            for document in table.live().filter(|document| range.contains(document.place)) {
+        let wanted: Vec<(Tenant, u64)> = {
+            let contents = self.contents.read();
+            let tables = contents.tables.iter();
+            let live = tables.flat_map(|(tenant, table)| table.live().map(move |document| (tenant, document.place)));
+            live.filter(|(_, place)| range.contains(*place)).map(|(tenant, place)| (tenant.clone(), place)).collect()
+        };
+        let mut found = Vec::with_capacity(wanted.len());
+        // A few at a time: a graph's builder writes beside, and while it waits for its turn nobody searches.
+        for some in wanted.chunks(READ_TOGETHER) {
+            let contents = self.contents.read();
+            for (tenant, place) in some {
+                let Some(document) = contents.tables.get(tenant).and_then(|table| table.get(*place)) else { continue };
                 let objects = self.digests(&contents, document)?;
                 let stored = &document.stored;
                 found.push(digest::entry(&stored.key, stored.version, stored.position, &objects));

@@ -1,11 +1,14 @@
 //! The index as the server starts with it (see `crate::lazy`).
 
 use super::{
-    directory::Directory,
+    file::NAMING,
     index::{Basis, VectorIndex},
     search::{Explained, Hit, Search, Stats, VectorSearch},
 };
-use crate::lazy::{Engine, Lazy};
+use crate::{
+    generations::Generations,
+    lazy::{Engine, Lazy},
+};
 use model::{Position, Result, Tenant};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -22,7 +25,7 @@ impl Engine for VectorIndex {
         Self::beside(root, basis)
     }
     fn clear(root: &Path) -> Result<()> {
-        Directory::make(root)?.sweep(&[])
+        Generations::make(root, &NAMING)?.sweep(&[])
     }
     fn vectors_of(copy: Arc<VectorCopy>) -> Option<Arc<dyn VectorSearch>> {
         Some(copy)

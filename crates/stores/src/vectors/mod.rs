@@ -12,7 +12,6 @@ mod building;
 mod code;
 mod contents;
 mod counts;
-mod directory;
 mod file;
 mod frame;
 mod graph;

@@ -89,6 +89,10 @@ impl Table {
         if policy.from.is_none_or(|from| self.rows_live() < from / 2) {
             return Some(Due::Drop);
         }
+        // An eighth above: an estimate that was a little short does not make it go to and fro.
+        if policy.memory.is_some_and(|all| taken > all + all / 8) {
+            return Some(Due::Drop);
+        }
         let dead = (graph.core().given() + self.rows.len() - graph.covered()).saturating_sub(self.rows_live());
         if graph.is_ready() && dead * DEAD > graph.core().given() {
             return Some(Due::Build);

@@ -117,6 +117,8 @@ impl Page {
             return;
         }
         match *name {
+            // One that nothing began ends nothing.
+            local_name!("title") if !self.title => {}
             local_name!("title") => {
                 self.parts.named(&std::mem::take(&mut self.text));
                 self.title = false;

@@ -2,6 +2,9 @@
 
 use super::indented;
 
+/// Of a simple table.
+const LINES_MAX: usize = 1_000;
+
 /// Lines of a grid table, a simple table or a block of lines.
 pub(super) fn table(lines: &[&str]) -> Option<usize> {
     let first = lines[0];
@@ -14,8 +17,9 @@ pub(super) fn table(lines: &[&str]) -> Option<usize> {
     if !is_border(first) {
         return None;
     }
-    // The border that ends it has an empty line after it; rows may have one between them.
-    let mut borders = lines.iter().enumerate().skip(1).filter(|(_, line)| is_border(line));
+    // The border that ends it has an empty line after it; rows may have one between them. A longer one is no chunk in one
+    // piece anyway, and looking further at every border would take the square of the text's length.
+    let mut borders = lines.iter().take(LINES_MAX).enumerate().skip(1).filter(|(_, line)| is_border(line));
     let (last, _) = borders.find(|(at, _)| lines.get(at + 1).is_none_or(|next| next.is_empty()))?;
     Some(last + 1)
 }

@@ -115,8 +115,10 @@ impl Reader<'_> {
             () = crate::cli::interrupted() => Ok(()),
         };
         // Others need not wait for the lease to end.
-        self.client.send(Call::new(Method::DELETE, &member)).await?;
-        done
+        let left = self.client.send(Call::new(Method::DELETE, &member)).await;
+        // Why it ended matters more than how it left.
+        done?;
+        Ok(left.map(drop)?)
     }
 
     async fn as_member(&self, member: &str) -> Outcome {
