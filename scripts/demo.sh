@@ -105,9 +105,9 @@ if [ -n "$samples" ] && [ -f "$samples/knowledge/passages.jsonl" ]; then
 else
     echo "skipped, data missing: this project's own documentation instead"
     "$program" --dir "$directory" knowledge import docs/errors --source nephkeep
-    questions=("what is shown of a document whose key was erased|errors/erased.md  "
-        "the keystore is older than the record|errors/keystore-too-old.md  "
-        "a consumer that was fenced commits|errors/consumer-fenced.md  ")
+    questions=("what is shown of a document whose key was erased|nephkeep: erased.md  "
+        "the keystore is older than the record|nephkeep: keystore-too-old.md  "
+        "a consumer that was fenced commits|nephkeep: consumer-fenced.md  ")
 fi
 # The copies follow the record; verify brings each to the record's present position.
 "$program" --dir "$directory" verify vectors
